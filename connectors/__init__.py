@@ -1,0 +1,1 @@
+"""From platforms to Kafka: one file a platform, one contract for all."""

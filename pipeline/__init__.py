@@ -1,0 +1,1 @@
+"""From Kafka to clusters to issues; `app.py` is the walk."""

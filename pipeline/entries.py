@@ -1,0 +1,113 @@
+"""Journal entries: everything that ever changes a space, in one order.
+
+The state of a space is a fold over these (`pipeline.fold`). An entry holds no text: what the fold needs of a text
+are its features, so that erasing a text leaves the journal readable.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.records import CommandName, MessageRef
+
+Vector = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What the fold knows of a message's text."""
+
+    kinds: tuple[float, float, float, float, float]
+    """Probabilities of complaint, idea, question, praise, other."""
+    kind: str
+    """The acting decision for this message alone: one of the five kinds, or "unsure"."""
+    words: int
+    """Content words: what is left without links, code, mentions, stop and chat words."""
+    echo: bool
+    """Agreement that means something only with its parent ("same here")."""
+    fingerprint: str
+    """Hash of the normalised text: equal for near-identical texts."""
+    language: str | None = None
+    """ISO 639-1 code when it is not one that the model serves, else None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A message was created, or edited (`edited`): the newest revision wins."""
+
+    ref: MessageRef
+    author: str | None
+    """None in an edit whose platform does not repeat the author."""
+    revision: datetime
+    features: Features
+    vector: Vector
+    """Unit vector (d,) float32, as read back from its float16."""
+    reply_to: MessageRef | None = None
+    edited: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """A message was deleted at its source."""
+
+    ref: MessageRef
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorErased:
+    """Everything an author wrote is to be forgotten."""
+
+    platform: str
+    author: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reacted:
+    """Engagement with a message changed (a reaction, a vote, a score); the amounts stand in the database."""
+
+    ref: MessageRef
+
+
+@dataclass(frozen=True, slots=True)
+class Commanded:
+    """A person decided something about a cluster."""
+
+    command_id: str
+    name: CommandName
+    cluster_id: str
+    by: str
+    value: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """Time passed without a message; `now` of the entry says how far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """The result of a fit over the messages as they were at `begun_seq`.
+
+    `labels` are one fit's own numbers (−1 noise) for `refs`; `pipeline.tracking` turns them into stable ids.
+    """
+
+    begun_seq: int
+    refs: tuple[MessageRef, ...]
+    labels: npt.NDArray[np.int32]
+    mean: Vector
+
+
+Body = Posted | Deleted | AuthorErased | Reacted | Commanded | Ticked | Fitted
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a space's journal: `seq` counts from 1 without gaps; `at` is the time the body itself carries."""
+
+    seq: int
+    at: datetime
+    body: Body

@@ -1,0 +1,296 @@
+"""Stage 3: look at a changed cluster, decide, and write to the tracker what the ledger allows.
+
+Reserve → create → confirm, each step in a transaction of its own. A process that dies between two of them leaves a
+reserved row: the next one searches for the issue by its label and never creates it blindly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import Row, or_, select
+
+from models.keyphrases import Vocabulary, key_phrases, summary
+from pipeline import metrics
+from pipeline.decide import Action, ClusterFacts, Decision, Filed, Mode, decide
+from pipeline.errors import FatalError, RetriableError, SkippableError, UncertainError
+from pipeline.issue_text import Quote, draft, fingerprint, quotes_comment
+from pipeline.settings import PolicySettings
+from pipeline.store import ledger, schema
+from pipeline.store.database import Database
+from pipeline.store.facts import background, cluster_facts, evidence, release_after, typical
+from pipeline.store.ledger import TicketState
+from pipeline.store.spaces import upsert
+from pipeline.trackers.port import IssueDraft, IssueRef, Tracker
+
+log = structlog.get_logger()
+
+QUOTES = 3
+BACKGROUND_MESSAGES = 3_000
+BACKGROUND_AGE = timedelta(minutes=10)
+
+
+class Sink:
+    """Decides about clusters and files tickets, one cluster at a time."""
+
+    def __init__(self, database: Database, tracker: Tracker, policy: PolicySettings, mode: Mode) -> None:
+        self._database = database
+        self._tracker = tracker
+        self._policy = policy
+        self._mode = mode
+        self._lock = asyncio.Lock()
+        self._vocabularies: dict[str, tuple[Vocabulary, datetime]] = {}
+
+    async def consider(self, space: str, cluster_id: str) -> Decision | None:
+        """Look at a cluster as it is now and do what the policy says; None when nothing is left of it.
+
+        Raises
+        ------
+        RetriableError
+            When the tracker asks to come back later.
+        FatalError
+            When nothing can be filed until a person acts.
+        """
+        async with self._lock:
+            async with self._database.read() as connection:
+                found = await cluster_facts(connection, space, cluster_id, self._policy.window)
+                row = await ledger.ticket(connection, space, cluster_id)
+            if found is None:
+                return None
+            facts, version = found
+            decision = decide(facts, _filed(row), self._policy, self._mode)
+            if decision.action is Action.OPEN:
+                decision = await self._open(space, cluster_id, facts, decision, row)
+            elif decision.action is Action.UPDATE and row is not None:
+                await self._update(space, cluster_id, facts, decision, row)
+            await self._note(space, cluster_id, version, facts, decision)
+            return decision
+
+    async def sweep(self) -> None:
+        """Come back to what no message will wake: uncertain creates, and decisions whose time has come."""
+        async with self._database.read() as connection:
+            unsettled = await ledger.unsettled(connection)
+            due = await _due(connection)
+        for row in unsettled:
+            async with self._lock:
+                await self._settle(row)
+        for space, cluster_id in due:
+            await self.consider(space, cluster_id)
+
+    # -- creating ---------------------------------------------------------------------------------------------
+
+    async def _open(
+        self, space: str, cluster_id: str, facts: ClusterFacts, decision: Decision, row: Row[Any] | None
+    ) -> Decision:
+        if row is not None and row.state in {TicketState.RESERVED, TicketState.UNCERTAIN}:
+            await self._settle(row)
+            return Decision(Action.SKIP, "uncertain", "an earlier create has no known outcome yet; being searched for")
+        issue, comment = await self._draft(space, cluster_id, facts, decision)
+        async with self._database.write() as connection:
+            reserved = await ledger.reserve(
+                connection, space, cluster_id, self._tracker.name, issue, facts, decision, datetime.now(UTC)
+            )
+        if reserved:
+            await self._create(space, cluster_id, issue, comment, facts.now)
+        return decision
+
+    async def _create(
+        self, space: str, cluster_id: str, issue: IssueDraft, comment: str, now: datetime, *, sure: bool = True
+    ) -> None:
+        try:
+            ref = await asyncio.to_thread(self._tracker.create, issue)
+        except UncertainError as exc:
+            await self._doubt(space, cluster_id, str(exc), finds=0)
+            return
+        except RetriableError as exc:
+            metrics.TICKETS.labels("retried").inc()
+            await self._state(space, cluster_id, TicketState.WAITING, str(exc))
+            raise
+        except SkippableError as exc:
+            metrics.TICKETS.labels("refused").inc()
+            await self._state(space, cluster_id, TicketState.REFUSED, str(exc))
+            log.error("issue refused", space=space, cluster_id=cluster_id, reason=str(exc))
+            return
+        except FatalError as exc:
+            await self._state(space, cluster_id, TicketState.WAITING, str(exc))
+            raise
+        await self._confirm(space, cluster_id, ref, fingerprint(issue) if sure else None, now)
+        await self._comment(space, cluster_id, ref.id, None, comment)
+
+    async def _confirm(self, space: str, cluster_id: str, ref: IssueRef, sent_hash: str | None, now: datetime) -> None:
+        async with self._database.write() as connection:
+            await ledger.confirm(connection, space, cluster_id, ref, sent_hash, now)
+        metrics.TICKETS.labels("opened").inc()
+        log.info("issue opened", space=space, cluster_id=cluster_id, issue=ref.key)
+
+    async def _settle(self, row: Row[Any]) -> None:
+        """Find out what became of a create, by its label, after waits that outlast the search's lag."""
+        now = datetime.now(UTC)
+        if row.next_find_at is not None and now < row.next_find_at:
+            return
+        waits = self._tracker.search_lag_s
+        if waits and row.finds == 0 and row.next_find_at is None:
+            await self._doubt(row.space, row.cluster_id, row.problem or "a create was cut short", finds=0)
+            return
+        try:
+            found = await asyncio.to_thread(self._tracker.find, row.label)
+        except RetriableError as exc:
+            log.warning("cannot search", cluster_id=row.cluster_id, reason=str(exc))
+            return
+        if found:
+            if len(found) > 1:
+                keys = ", ".join(ref.key for ref in found)
+                log.error("several issues carry one cluster's label", cluster_id=row.cluster_id, issues=keys)
+            await self._confirm(row.space, row.cluster_id, found[0], None, await self._now(row.space))
+            return
+        finds = row.finds + 1
+        if not waits:
+            # This tracker's search sees every write: nothing came of the create, so it may be repeated.
+            await self._state(
+                row.space, row.cluster_id, TicketState.WAITING, "a create was cut short before it was sent"
+            )
+            return
+        if finds >= len(waits):
+            metrics.TICKETS.labels("uncertain").inc()
+            problem = f"no issue with label {row.label} after {finds} searches: look in the tracker, and decide there"
+            await self._state(
+                row.space, row.cluster_id, TicketState.UNCERTAIN, problem, now + timedelta(hours=1), finds
+            )
+            log.error("issue uncertain", space=row.space, cluster_id=row.cluster_id, label=row.label)
+            return
+        await self._doubt(row.space, row.cluster_id, row.problem or "", finds)
+
+    async def _doubt(self, space: str, cluster_id: str, problem: str, finds: int) -> None:
+        waits = self._tracker.search_lag_s
+        at = datetime.now(UTC) + timedelta(seconds=waits[finds]) if waits else datetime.now(UTC)
+        await self._state(space, cluster_id, TicketState.UNCERTAIN, problem, at, finds)
+
+    async def _state(
+        self,
+        space: str,
+        cluster_id: str,
+        state: TicketState,
+        problem: str,
+        next_find_at: datetime | None = None,
+        finds: int = 0,
+    ) -> None:
+        async with self._database.write() as connection:
+            await ledger.set_state(connection, space, cluster_id, state, problem, next_find_at, finds)
+
+    # -- updating ---------------------------------------------------------------------------------------------
+
+    async def _update(
+        self, space: str, cluster_id: str, facts: ClusterFacts, decision: Decision, row: Row[Any]
+    ) -> None:
+        issue, comment = await self._draft(space, cluster_id, facts, decision)
+        sent = fingerprint(issue)
+        if sent != row.sent_hash:
+            try:
+                await asyncio.to_thread(self._tracker.update, row.issue_id, issue)
+            except UncertainError as exc:
+                raise RetriableError(str(exc), 30.0) from exc
+            metrics.TICKETS.labels("updated").inc()
+            log.info("issue updated", space=space, cluster_id=cluster_id, issue=row.issue_key)
+        async with self._database.write() as connection:
+            await ledger.note_update(connection, space, cluster_id, facts, decision, issue.summary, sent, facts.now)
+        await self._comment(space, cluster_id, row.issue_id, row.comment_id, comment)
+
+    async def _comment(self, space: str, cluster_id: str, issue_id: str, comment_id: str | None, text: str) -> None:
+        if not text and comment_id is None:
+            return
+        try:
+            written = await asyncio.to_thread(self._tracker.put_comment, issue_id, comment_id, text)
+        except (RetriableError, UncertainError, SkippableError) as exc:
+            # The quotes are a courtesy; the next update writes them. Twice is worse than late.
+            log.warning("quotes not written", cluster_id=cluster_id, reason=str(exc))
+            return
+        async with self._database.write() as connection:
+            await ledger.note_comment(connection, space, cluster_id, written or None)
+
+    # -- what to write ----------------------------------------------------------------------------------------
+
+    async def _draft(
+        self, space: str, cluster_id: str, facts: ClusterFacts, decision: Decision
+    ) -> tuple[IssueDraft, str]:
+        async with self._database.read() as connection:
+            said = await evidence(connection, space, cluster_id)
+            taken = await ledger.summaries(connection, space, but=cluster_id)
+        vocabulary = await self._vocabulary(space)
+        phrases = await asyncio.to_thread(key_phrases, [(item.author, item.text) for item in said], vocabulary)
+        line = summary(phrases, taken=taken)
+        quotes = [Quote(item.text, item.permalink) for item in typical(said, QUOTES)]
+        words = [phrase.text for phrase in phrases]
+        issue = draft(space, cluster_id, facts, decision, line, words, quotes, release_after(said))
+        return issue, quotes_comment(quotes)
+
+    async def _vocabulary(self, space: str) -> Vocabulary:
+        known = self._vocabularies.get(space)
+        now = datetime.now(UTC)
+        if known is not None and now - known[1] < BACKGROUND_AGE:
+            return known[0]
+        async with self._database.read() as connection:
+            texts = await background(connection, space, BACKGROUND_MESSAGES)
+        vocabulary = await asyncio.to_thread(_count_words, texts)
+        self._vocabularies[space] = (vocabulary, now)
+        return vocabulary
+
+    # -- bookkeeping ------------------------------------------------------------------------------------------
+
+    async def _note(self, space: str, cluster_id: str, version: int, facts: ClusterFacts, decision: Decision) -> None:
+        metrics.DECISIONS.labels(decision.action, decision.rule).inc()
+        row = {
+            "space": space,
+            "cluster_id": cluster_id,
+            "version": version,
+            "at": facts.now,
+            "action": decision.action,
+            "rule": decision.rule,
+            "reason": decision.reason,
+            "due_at": decision.due_at,
+        }
+        async with self._database.write() as connection:
+            await upsert(connection, schema.decisions, [row])
+
+    async def _now(self, space: str) -> datetime:
+        async with self._database.read() as connection:
+            query = select(schema.spaces.c.now).where(schema.spaces.c.space == space)
+            now: datetime = (await connection.execute(query)).scalar_one()
+        return now
+
+
+def _count_words(texts: Sequence[str]) -> Vocabulary:
+    vocabulary = Vocabulary()
+    for text in texts:
+        vocabulary.add(text)
+    return vocabulary
+
+
+def _filed(row: Row[Any] | None) -> Filed | None:
+    if row is None or row.state != TicketState.OPEN:
+        return None
+    return Filed(people=row.people, platforms=tuple(row.platforms), updated_at=row.updated_at)
+
+
+async def _due(connection: Any) -> Sequence[tuple[str, str]]:
+    """Return clusters that time has made ready, and those whose change no wake-up has brought yet."""
+    decisions, clusters, spaces, tickets = schema.decisions, schema.clusters, schema.spaces, schema.tickets
+    query = (
+        select(clusters.c.space, clusters.c.cluster_id)
+        .join(spaces, spaces.c.space == clusters.c.space)
+        .outerjoin(
+            decisions,
+            (decisions.c.space == clusters.c.space) & (decisions.c.cluster_id == clusters.c.cluster_id),
+        )
+        .outerjoin(tickets, (tickets.c.space == clusters.c.space) & (tickets.c.cluster_id == clusters.c.cluster_id))
+        .where(
+            or_(
+                decisions.c.due_at <= spaces.c.now,
+                (tickets.c.state == TicketState.WAITING),
+            )
+        )
+    )
+    return [(row.space, row.cluster_id) for row in await connection.execute(query)]

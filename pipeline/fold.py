@@ -1,0 +1,410 @@
+"""The fold: one space's clusters as a pure function of its journal.
+
+`SpaceState.apply(entry)` is the only thing that changes a space. It knows no clock, no database and no Kafka; the
+same entries give the same clusters, however they were cut into batches. The owner (`pipeline.owner`) feeds it, runs
+the fits that it asks for, and writes what `drain` hands out in the transaction that journals the entries.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+
+from pipeline.centroids import CentroidIndex
+from pipeline.entries import (
+    AuthorErased,
+    Body,
+    Commanded,
+    Deleted,
+    Entry,
+    Features,
+    Fitted,
+    Posted,
+    Reacted,
+    Ticked,
+    Vector,
+)
+from pipeline.records import CommandName, MessageRef
+from pipeline.refit import apply_fit
+from pipeline.state import Changes, Cluster, FitRequest, FoldSettings, Lineage, LineageEvent, Member, Status
+
+RAID_MIN_WORDS: Final = 4
+RAID_MEMORY: Final = 50
+"""Messages remembered per text; more than any rule asks for."""
+LOG_FLOOR: Final = 1e-6
+
+
+class SpaceState:
+    """State of one space after `seq` entries.
+
+    Members outside the window leave memory (`evict`); the owner brings back those that a batch touches (`admit`).
+    """
+
+    def __init__(self, space: str, settings: FoldSettings) -> None:
+        self.space = space
+        self.settings = settings
+        self.seq = 0
+        self.now: datetime | None = None
+        self.seen_since_fit = 0
+        self.next_number = 1
+        self.members: dict[MessageRef, Member] = {}
+        self.followers: dict[MessageRef, set[MessageRef]] = {}
+        self.clusters: dict[str, Cluster] = {}
+        self.erased_authors: set[tuple[str, str]] = set()
+        self.commands: dict[str, Commanded] = {}
+        self.fit: FitRequest | None = None
+        self._recent_texts: dict[str, deque[MessageRef]] = {}
+        self.centroids = CentroidIndex()
+        self._changes = Changes()
+
+    # -- the fold ---------------------------------------------------------------------------------------------
+
+    def apply(self, entry: Entry) -> None:
+        """Take the next journal entry; ValueError when it is not the next."""
+        if entry.seq != self.seq + 1:
+            raise ValueError(f"entry {entry.seq} after {self.seq}")
+        self.seq = entry.seq
+        self.now = entry.at if self.now is None else max(self.now, entry.at)
+        match entry.body:
+            case Posted():
+                self._posted(entry.body, entry.at)
+            case Deleted():
+                self._erase(entry.body.ref)
+            case AuthorErased():
+                self._erase_author(entry.body)
+            case Reacted():
+                self._touch_cluster_of(entry.body.ref)
+            case Commanded():
+                self._commanded(entry.body)
+            case Fitted():
+                self._fitted(entry.body)
+            case Ticked():
+                pass
+        self._maybe_begin_fit(idle=isinstance(entry.body, Ticked))
+
+    def drain(self) -> Changes:
+        """Hand out what changed since the last call."""
+        changes, self._changes = self._changes, Changes()
+        return changes
+
+    def stale(self, body: Body) -> bool:
+        """Tell whether `apply` would change nothing: a repeat, or older than what is known."""
+        match body:
+            case Posted():
+                known = self.members.get(body.ref)
+                return known is not None and (known.status is Status.ERASED or body.revision <= known.revision)
+            case Deleted():
+                known = self.members.get(body.ref)
+                return known is not None and known.status is Status.ERASED
+            case AuthorErased():
+                return (body.platform, body.author) in self.erased_authors
+            case Commanded():
+                return body.command_id in self.commands or body.cluster_id not in self.clusters
+            case _:
+                return False
+
+    # -- messages ---------------------------------------------------------------------------------------------
+
+    def _posted(self, posted: Posted, at: datetime) -> None:
+        if self.stale(posted):
+            return
+        known = self.members.get(posted.ref)
+        author = posted.author if posted.author is not None else (known.author if known else "")
+        if known is not None:
+            self.leave(known)
+        member = Member(
+            ref=posted.ref,
+            seq=self.seq,
+            author=author,
+            at=known.at if known else at,
+            revision=posted.revision,
+            status=Status.POOL,
+            reason=None,
+            cluster_id=None,
+            features=posted.features,
+            vector=posted.vector,
+        )
+        self.members[posted.ref] = member
+        self._changes.members[posted.ref] = member
+        if (posted.ref.platform, author) in self.erased_authors:
+            self._forget(member)
+            return
+        member.follows = self._parent_of(posted)
+        if member.follows is not None:
+            self.followers.setdefault(member.follows, set()).add(member.ref)
+            self._take_place_of_parent(member)
+            return
+        reason = self._set_aside(member)
+        if reason is not None:
+            self.place(member, Status.ASIDE, None, reason)
+            return
+        self.seen_since_fit += 1
+        self._join_or_wait(member, posted.vector)
+
+    def _join_or_wait(self, member: Member, vector: Vector) -> None:
+        cluster = self.centroids.nearest(vector, self.settings.attach_margin)
+        if cluster is None:
+            self.place(member, Status.POOL, None)
+        else:
+            self.place(member, Status.CLUSTERED, cluster.cluster_id)
+
+    def _parent_of(self, posted: Posted) -> MessageRef | None:
+        """Return the message at the root of a chain of echoes, when this one is an echo of something known."""
+        if not posted.features.echo or posted.reply_to is None:
+            return None
+        parent = self.members.get(posted.reply_to)
+        if parent is None or parent.ref == posted.ref or parent.status is Status.ERASED:
+            return None
+        root = parent.follows or parent.ref
+        return None if root == posted.ref else root
+
+    def _take_place_of_parent(self, member: Member) -> None:
+        parent = self.members[member.follows] if member.follows in self.members else None
+        if parent is None or parent.status is Status.ERASED:
+            self.place(member, Status.ASIDE, None, "echo of a message that is gone")
+        elif parent.status is Status.ASIDE:
+            self.place(member, Status.ASIDE, None, "echo of a message set aside")
+        else:
+            self.place(member, parent.status, parent.cluster_id)
+
+    def _set_aside(self, member: Member) -> str | None:
+        """Return why a message founds and joins nothing, or None."""
+        features = member.features
+        if self._raid(member):
+            return "raid"
+        if features.language is not None:
+            return f"language {features.language}"
+        if self.settings.found_all_kinds:
+            return None
+        if features.echo:
+            return "echo without a known parent"
+        if features.words < self.settings.min_words:
+            return "too few words"
+        praise, other = features.kinds[3], features.kinds[4]
+        if max(praise, other) >= self.settings.aside_probability:
+            return "praise" if praise >= other else "chatter"
+        return None
+
+    def _raid(self, member: Member) -> bool:
+        """Tell whether many accounts posted this text within minutes; sets the earlier ones aside as well."""
+        if member.features.words < RAID_MIN_WORDS:
+            return False
+        recent = self._recent_texts.setdefault(member.features.fingerprint, deque(maxlen=RAID_MEMORY))
+        recent.append(member.ref)
+        start = member.at - self.settings.raid_window
+        same = [other for ref in recent if (other := self.members.get(ref)) and start <= other.at <= member.at]
+        if len({(other.ref.platform, other.author) for other in same}) < self.settings.raid_authors:
+            return False
+        for other in same:
+            if other is not member and other.status in {Status.POOL, Status.CLUSTERED}:
+                self.leave(other)
+                self.place(other, Status.ASIDE, None, "raid")
+        return True
+
+    def place(self, member: Member, status: Status, cluster_id: str | None, reason: str | None = None) -> None:
+        """Put a message that stands nowhere into its place, and its echoes with it."""
+        member.status, member.cluster_id, member.reason = status, cluster_id, reason
+        if cluster_id is not None and member.follows is None and member.vector is not None:
+            cluster = self.clusters[cluster_id]
+            cluster.total += member.vector
+            cluster.count += 1
+            cluster.log_kinds += np.log(np.maximum(member.features.kinds, LOG_FLOOR))
+            self.centroids.refresh(cluster)
+        if cluster_id is not None:
+            self.touch(self.clusters[cluster_id])
+        self._changes.members[member.ref] = member
+        for ref in sorted(self.followers.get(member.ref, ())):
+            if (follower := self.members.get(ref)) is not None:
+                if follower.cluster_id is not None:
+                    self.touch(self.clusters[follower.cluster_id])
+                self._take_place_of_parent(follower)
+
+    def leave(self, member: Member) -> None:
+        """Take a message out of its cluster, if it stands in one."""
+        if member.cluster_id is None:
+            return
+        cluster = self.clusters[member.cluster_id]
+        if member.follows is None and member.vector is not None:
+            cluster.total -= member.vector
+            cluster.count -= 1
+            cluster.log_kinds -= np.log(np.maximum(member.features.kinds, LOG_FLOOR))
+            self.centroids.refresh(cluster)
+            if cluster.count == 0 and cluster.merged_into is None:
+                self._changes.lineage.append(LineageEvent(self.seq, cluster.cluster_id, Lineage.EMPTIED))
+        member.cluster_id = None
+        self.touch(cluster)
+
+    def _erase(self, ref: MessageRef) -> None:
+        known = self.members.get(ref)
+        if known is None:
+            assert self.now is not None
+            nothing = Features((0.2,) * 5, "unsure", 0, echo=False, fingerprint="")
+            known = Member(ref, self.seq, "", self.now, self.now, Status.ERASED, "deleted", None, nothing, None)
+            self.members[ref] = known
+        self._forget(known)
+
+    def _forget(self, member: Member) -> None:
+        self.leave(member)
+        if member.follows is not None:
+            self.followers.get(member.follows, set()).discard(member.ref)
+            member.follows = None
+        member.vector = None
+        member.author = ""
+        self.place(member, Status.ERASED, None, "deleted")
+        self._changes.erased.add(member.ref)
+
+    def _erase_author(self, erased: AuthorErased) -> None:
+        key = (erased.platform, erased.author)
+        self.erased_authors.add(key)
+        self._changes.erased_authors.add(key)
+        mine = [m for m in self.members.values() if (m.ref.platform, m.author) == key]
+        for member in sorted(mine, key=lambda m: m.seq):
+            self._forget(member)
+
+    def _touch_cluster_of(self, ref: MessageRef) -> None:
+        member = self.members.get(ref)
+        if member is not None and member.cluster_id is not None:
+            self.touch(self.clusters[member.cluster_id])
+
+    def changed(self, member: Member) -> None:
+        """Note that a member changed."""
+        self._changes.members[member.ref] = member
+
+    def record(self, event: LineageEvent) -> None:
+        """Note a step in a cluster's history."""
+        self._changes.lineage.append(event)
+
+    # -- people's decisions -----------------------------------------------------------------------------------------
+
+    def touch(self, cluster: Cluster) -> None:
+        """Note that a cluster changed: its version is the entry that did it."""
+        cluster.version = self.seq
+        self._changes.clusters[cluster.cluster_id] = cluster
+
+    def _commanded(self, command: Commanded) -> None:
+        if self.stale(command):
+            return
+        cluster = self.clusters[command.cluster_id]
+        self.commands[command.command_id] = command
+        match command.name:
+            case CommandName.TAG:
+                cluster.tags = tuple(dict.fromkeys((*cluster.tags, command.value or "tagged")))
+            case CommandName.PROMOTE:
+                cluster.promoted = True
+            case CommandName.MUTE:
+                cluster.muted = True
+            case CommandName.UNDO:
+                self._undo(cluster, command.value)
+        self.touch(cluster)
+
+    def _undo(self, cluster: Cluster, command_id: str | None) -> None:
+        """Take back the named command on this cluster, or its latest."""
+        mine = [
+            c for c in self.commands.values() if c.cluster_id == cluster.cluster_id and c.name is not CommandName.UNDO
+        ]
+        undone = next((c for c in reversed(mine) if command_id in {None, c.command_id}), None)
+        if undone is None:
+            return
+        del self.commands[undone.command_id]
+        left = [c for c in mine if c is not undone]
+        cluster.muted = any(c.name is CommandName.MUTE for c in left)
+        cluster.promoted = any(c.name is CommandName.PROMOTE for c in left)
+        cluster.tags = tuple(dict.fromkeys(c.value or "tagged" for c in left if c.name is CommandName.TAG))
+
+    # -- fits -------------------------------------------------------------------------------------------------
+
+    def fit_members(self) -> list[Member]:
+        """Return what a fit looks at: the newest messages with a place of their own, oldest first."""
+        eligible = [
+            m
+            for m in self.members.values()
+            if m.vector is not None and m.follows is None and m.status in {Status.POOL, Status.CLUSTERED}
+        ]
+        eligible.sort(key=lambda m: m.seq)
+        return eligible[-self.settings.window :]
+
+    def _maybe_begin_fit(self, *, idle: bool) -> None:
+        if self.fit is not None:
+            return
+        settings = self.settings
+        if idle:
+            needed = settings.idle_min_new
+        elif self.centroids.mean is None:
+            needed = settings.first_fit
+        else:
+            needed = max(settings.fit_min_new, int(settings.fit_growth * min(len(self.members), settings.window)))
+        if self.seen_since_fit < needed:
+            return
+        members = self.fit_members()
+        vectors = [m.vector for m in members if m.vector is not None]
+        if not vectors:
+            return
+        self.seen_since_fit = 0
+        self.fit = FitRequest(
+            begun_seq=self.seq,
+            due_seq=self.seq + max(1, needed // 2),
+            refs=tuple(m.ref for m in members),
+            vectors=np.stack(vectors),
+        )
+
+    def _fitted(self, fitted: Fitted) -> None:
+        self.fit = None
+        apply_fit(self, fitted)
+        for fingerprint in [f for f, refs in self._recent_texts.items() if not self._is_recent(refs[-1])]:
+            del self._recent_texts[fingerprint]
+
+    def _is_recent(self, ref: MessageRef) -> bool:
+        member = self.members.get(ref)
+        return member is not None and self.now is not None and self.now - member.at <= 6 * self.settings.raid_window
+
+    # -- memory -----------------------------------------------------------------------------------------------
+
+    def needs(self, bodies: Iterable[Body]) -> tuple[set[MessageRef], set[tuple[str, str]]]:
+        """Return the messages and the authors whose messages `apply` will look at, to be brought back by `admit`."""
+        refs: set[MessageRef] = set()
+        authors: set[tuple[str, str]] = set()
+        for body in bodies:
+            match body:
+                case Posted():
+                    refs.add(body.ref)
+                    refs.update(self._recent_texts.get(body.features.fingerprint, ()))
+                    if body.reply_to is not None:
+                        refs.add(body.reply_to)
+                case Deleted() | Reacted():
+                    refs.add(body.ref)
+                case AuthorErased():
+                    authors.add((body.platform, body.author))
+                case _:
+                    pass
+        return refs, authors
+
+    def admit(self, members: Iterable[Member]) -> None:
+        """Bring back members that left memory; what memory has is newer and stays."""
+        for member in members:
+            if member.ref not in self.members:
+                self.members[member.ref] = member
+                if member.follows is not None:
+                    self.followers.setdefault(member.follows, set()).add(member.ref)
+
+    def restore(self, mean: Vector | None) -> None:
+        """Derive, after loading, what is not stored: centroids and the memory of recent texts."""
+        self.centroids.rebuild(self.clusters.values(), mean)
+        for member in sorted(self.members.values(), key=lambda m: m.seq):
+            if member.features.words >= RAID_MIN_WORDS and member.features.fingerprint:
+                texts = self._recent_texts.setdefault(member.features.fingerprint, deque(maxlen=RAID_MEMORY))
+                texts.append(member.ref)
+
+    def evict(self) -> None:
+        """Let go of what no fit will look at again. Never changes a result: `needs` brings back what matters."""
+        window = self.fit_members()
+        oldest = window[0].seq if len(window) == self.settings.window else 0
+        for member in list(self.members.values()):
+            settled = member.status in {Status.ASIDE, Status.EXPIRED, Status.ERASED} or member.follows is not None
+            if settled or (member.seq < oldest and member.status is Status.CLUSTERED):
+                del self.members[member.ref]
+                if member.follows is not None:
+                    self.followers.get(member.follows, set()).discard(member.ref)

@@ -1,0 +1,239 @@
+"""The owner of a space: turns a batch of signals and commands into one transaction.
+
+Each batch: bring back what it touches → fold it, entry by entry → write journal, changes and outbox in one
+transaction guarded by the lease. If the transaction fails, memory is void and the process ends: a restart folds on
+from what was committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import select
+
+from models.clusterer import ClusterFit
+from pipeline.doors import Arrival
+from pipeline.entries import Body, Entry, Fitted, Posted, Ticked
+from pipeline.fitter import Fitter
+from pipeline.fold import SpaceState
+from pipeline.received import Received, Refusal
+from pipeline.records import MessageRef
+from pipeline.state import Changes, FoldSettings
+from pipeline.store import leases, schema
+from pipeline.store.accounts import add_counts, save_reactions
+from pipeline.store.commands import save_commands
+from pipeline.store.database import Database
+from pipeline.store.spaces import MessageDetails, load_state, prefetch, save
+
+IDLE_TICK: Final = timedelta(minutes=10)
+"""With nothing to fit, a tick this rarely keeps a quiet space's clock going."""
+
+
+@dataclass(slots=True)
+class Held:
+    """A space this process owns."""
+
+    state: SpaceState
+    epoch: int
+    running: Future[ClusterFit] | None = None
+    last_entry_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+class Owner:
+    """Owns the spaces whose signals reach this process.
+
+    Parameters
+    ----------
+    name : str
+        Stable name of this worker; a restart under the same name takes its leases back at once.
+    """
+
+    def __init__(self, name: str, database: Database, settings: FoldSettings, fitter: Fitter) -> None:
+        self.name = name
+        self._database = database
+        self._settings = settings
+        self._fitter = fitter
+        self._held: dict[str, Held] = {}
+        self._lock = asyncio.Lock()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fold")
+        self.committed = asyncio.Event()
+        """Set after each transaction that wrote to the outbox; the relay clears it."""
+
+    async def take(self, received: Sequence[Received[Arrival]]) -> list[Refusal]:
+        """Apply a batch, in order, space by space; return what does not fit the space."""
+        refusals: list[Refusal] = []
+        async with self._lock:
+            by_space: dict[str, list[Arrival]] = {}
+            for item in received:
+                held = await self._hold(item.record.space)
+                reason = _misfit(item.record, held.state)
+                if reason is None:
+                    by_space.setdefault(item.record.space, []).append(item.record)
+                else:
+                    refusals.append(Refusal(item.partition, item.offset, reason))
+            for space, own in by_space.items():
+                await self._take(space, own)
+        return refusals
+
+    async def tick(self) -> None:
+        """Let time pass where nothing arrives: finish and begin fits, renew leases."""
+        async with self._lock:
+            for space, held in self._held.items():
+                now = datetime.now(UTC)
+                if held.running is not None:
+                    due = held.running.done()
+                else:
+                    due = held.state.seen_since_fit >= self._settings.idle_min_new
+                if due or now - held.last_entry_at >= IDLE_TICK:
+                    await self._tick(space, held, now)
+                else:
+                    async with self._database.write() as connection:
+                        await leases.hold(connection, space, held.epoch)
+
+    async def release(self) -> None:
+        """Give every space back; the next owner need not wait."""
+        async with self._lock:
+            for space, held in self._held.items():
+                async with self._database.write() as connection:
+                    await leases.release(connection, space, held.epoch)
+            self._held.clear()
+
+    def close(self) -> None:
+        """Free the fold's thread and the fitter's process."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._fitter.close()
+
+    # -- one space --------------------------------------------------------------------------------------------
+
+    async def _hold(self, space: str) -> Held:
+        if space not in self._held:
+            while True:
+                try:
+                    async with self._database.write() as connection:
+                        epoch = await leases.acquire(connection, space, self.name)
+                        state = await load_state(connection, space, self._settings)
+                    break
+                except leases.LeaseLostError as exc:
+                    await asyncio.sleep(min(exc.retry_after_s, 1.0))
+            self._held[space] = Held(state, epoch)
+        return self._held[space]
+
+    async def _take(self, space: str, arrivals: Sequence[Arrival]) -> None:
+        held = await self._hold(space)
+        refs, authors = held.state.needs(arrival.body for arrival in arrivals if arrival.body is not None)
+        async with self._database.read() as connection:
+            await prefetch(connection, held.state, refs, authors)
+            seen = await _offsets(connection, space)
+        batch = await self._in_thread(self._fold, held, arrivals, seen)
+        async with self._database.write() as connection:
+            await leases.hold(connection, space, held.epoch)
+            changes = held.state.drain()
+            await save(connection, held.state, changes, batch.entries, batch.details)
+            await save_commands(connection, held.state, arrivals)
+            await save_reactions(connection, space, arrivals)
+            await add_counts(connection, space, batch.counts, batch.offsets)
+        self._done(held, changes)
+
+    async def _tick(self, space: str, held: Held, now: datetime) -> None:
+        state = held.state
+        base = state.now or now
+        at = base + (now - held.last_entry_at)
+        entries: list[Entry] = []
+
+        def fold() -> None:
+            self._finish_fit(held, entries)
+            self._apply(held, Ticked(), at, entries)
+
+        await self._in_thread(fold)
+        async with self._database.write() as connection:
+            await leases.hold(connection, space, held.epoch)
+            changes = state.drain()
+            await save(connection, state, changes, entries, {})
+        self._done(held, changes)
+
+    def _done(self, held: Held, changes: Changes) -> None:
+        held.state.evict()
+        held.last_entry_at = datetime.now(UTC)
+        if changes.clusters:
+            self.committed.set()
+
+    async def _in_thread(self, function: Callable[..., Any], *args: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
+
+    # -- in the fold's thread ---------------------------------------------------------------------------------
+
+    def _fold(self, held: Held, arrivals: Sequence[Arrival], seen: dict[tuple[str, int], int]) -> _Batch:
+        batch = _Batch(offsets=dict(seen))
+        for arrival in arrivals:
+            stale = arrival.body is not None and held.state.stale(arrival.body)
+            batch.count(arrival, stale=stale)
+            if arrival.body is None or stale:
+                continue
+            request = held.state.fit
+            if request is not None and held.state.seq >= request.due_seq:
+                self._finish_fit(held, batch.entries)
+            self._apply(held, arrival.body, arrival.at, batch.entries)
+            if arrival.details is not None and isinstance(arrival.body, Posted):
+                batch.details[arrival.body.ref] = arrival.details
+        return batch
+
+    def _apply(self, held: Held, body: Body, at: datetime, entries: list[Entry]) -> None:
+        state = held.state
+        entry = Entry(state.seq + 1, at, body)
+        before = state.fit
+        state.apply(entry)
+        entries.append(entry)
+        if state.fit is not None and state.fit is not before:
+            held.running = self._fitter.submit(state.fit.vectors)
+
+    def _finish_fit(self, held: Held, entries: list[Entry]) -> None:
+        """Wait for the running fit and journal its result at this place."""
+        request = held.state.fit
+        if request is None:
+            return
+        assert held.running is not None
+        assert held.state.now is not None
+        fit = held.running.result()
+        held.running = None
+        fitted = Fitted(request.begun_seq, request.refs, fit.labels, fit.mean)
+        self._apply(held, fitted, held.state.now, entries)
+
+
+@dataclass(slots=True)
+class _Batch:
+    offsets: dict[tuple[str, int], int]
+    entries: list[Entry] = field(default_factory=list)
+    details: dict[MessageRef, MessageDetails] = field(default_factory=dict)
+    counts: dict[tuple[str, int], Counter[str]] = field(default_factory=dict)
+
+    def count(self, arrival: Arrival, *, stale: bool) -> None:
+        """Count each record of `community.events` once, however often Kafka delivers it."""
+        if arrival.origin is None:
+            return
+        key = (arrival.origin.cluster, arrival.origin.partition)
+        counts = self.counts.setdefault(key, Counter())
+        if arrival.origin.offset <= self.offsets.get(key, -1):
+            counts["redelivered"] += 1
+            return
+        self.offsets[key] = arrival.origin.offset
+        counts["duplicate" if stale else arrival.type] += 1
+
+
+def _misfit(arrival: Arrival, state: SpaceState) -> str | None:
+    """Return why a vector cannot be compared with the space's others, or None."""
+    mean = state.centroids.mean
+    if mean is None or not isinstance(arrival.body, Posted) or len(arrival.body.vector) == len(mean):
+        return None
+    return f"vector of {len(arrival.body.vector)} numbers in a space of {len(mean)}: embedded by another model?"
+
+
+async def _offsets(connection: Any, space: str) -> dict[tuple[str, int], int]:
+    table = schema.accounts
+    rows = await connection.execute(select(table).where(table.c.space == space))
+    return {(row.broker, row.partition): row.offset for row in rows}

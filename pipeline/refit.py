@@ -1,0 +1,185 @@
+"""What a fit does to a space: births, merges, splits, moves, and who waits beside whom.
+
+The second half of the fold (`pipeline.fold` is the first). Online assignment drifts; a fit over the whole window is
+the truth that it is brought back to, under ids that stay.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from models.geometry import attach_threshold
+from pipeline.centroids import unit
+from pipeline.entries import Fitted
+from pipeline.records import MessageRef
+from pipeline.state import Cluster, Lineage, LineageEvent, Member, Status
+from pipeline.tracking import Reconciliation, reconcile
+
+if TYPE_CHECKING:
+    from pipeline.fold import SpaceState
+
+CONFIRMING_FITS: Final = 2
+"""Fits that must find a group before it claims its surroundings: the first sight of a group is often two."""
+
+
+def cluster_name(space: str, founder: MessageRef, born_seq: int) -> str:
+    """Return a cluster's id: the same in every run and process."""
+    return hashlib.sha256(f"{space}\x1f{founder}\x1f{born_seq}".encode()).hexdigest()[:16]
+
+
+def apply_fit(state: SpaceState, fitted: Fitted) -> None:
+    """Reconcile a fit with the clusters there are."""
+    members, labels = _still_there(state, fitted)
+    previous = [m.cluster_id for m in members]
+    order = {cluster_id: cluster.number for cluster_id, cluster in state.clusters.items()}
+    plan = reconcile(labels, previous, order)
+    targets = dict(plan.continued)
+    for label, source in plan.born.items():
+        founder = next(m for m, own in zip(members, labels.tolist(), strict=True) if own == label)
+        targets[label] = _bear(state, founder, source).cluster_id
+    _merge(state, plan, targets)
+    for member, label in zip(members, labels.tolist(), strict=True):
+        if label >= 0 and member.cluster_id != targets[label]:
+            state.leave(member)
+            state.place(member, Status.CLUSTERED, targets[label])
+    for label in plan.continued:
+        cluster = state.clusters[targets[label]]
+        cluster.fits += 1
+        if cluster.fits <= CONFIRMING_FITS:
+            state.touch(cluster)
+    state.centroids.rebuild(state.clusters.values(), fitted.mean)
+    _set_thresholds(state, members)
+    _settle_loose(state, [m for m, label in zip(members, labels.tolist(), strict=True) if label < 0])
+    _expire(state, members)
+    _hold(state)
+    state.centroids.rebuild(state.clusters.values(), fitted.mean)
+
+
+def _still_there(state: SpaceState, fitted: Fitted) -> tuple[list[Member], npt.NDArray[np.int32]]:
+    """Leave out what was erased, edited or set aside since the fit began."""
+    members: list[Member] = []
+    labels: list[int] = []
+    for ref, label in zip(fitted.refs, fitted.labels.tolist(), strict=True):
+        member = state.members.get(ref)
+        if (
+            member is not None
+            and member.seq <= fitted.begun_seq
+            and member.vector is not None
+            and member.follows is None
+            and member.status in {Status.POOL, Status.CLUSTERED}
+        ):
+            members.append(member)
+            labels.append(label)
+    return members, np.array(labels, np.int32)
+
+
+def _bear(state: SpaceState, founder: Member, source: str | None) -> Cluster:
+    assert founder.vector is not None
+    cluster = Cluster(
+        cluster_id=cluster_name(state.space, founder.ref, state.seq),
+        number=state.next_number,
+        born_seq=state.seq,
+        total=np.zeros(len(founder.vector)),
+        count=0,
+        log_kinds=np.zeros(len(founder.features.kinds)),
+        threshold=state.settings.attach_floor,
+        split_from=source,
+    )
+    state.next_number += 1
+    state.clusters[cluster.cluster_id] = cluster
+    state.touch(cluster)
+    what = Lineage.BORN if source is None else Lineage.SPLIT
+    state.record(LineageEvent(state.seq, cluster.cluster_id, what, source))
+    return cluster
+
+
+def _merge(state: SpaceState, plan: Reconciliation[str], targets: dict[int, str]) -> None:
+    for ended_id, into in plan.merged.items():
+        ended, survivor = state.clusters[ended_id], state.clusters[targets[into] if isinstance(into, int) else into]
+        survivor.total += ended.total
+        survivor.count += ended.count
+        survivor.log_kinds += ended.log_kinds
+        survivor.muted = survivor.muted or ended.muted
+        survivor.promoted = survivor.promoted or ended.promoted
+        survivor.tags = tuple(dict.fromkeys((*survivor.tags, *ended.tags)))
+        ended.total, ended.count, ended.log_kinds = np.zeros_like(ended.total), 0, np.zeros_like(ended.log_kinds)
+        ended.merged_into, ended.held_by = survivor.cluster_id, None
+        for member in state.members.values():
+            if member.cluster_id == ended_id:
+                member.cluster_id = survivor.cluster_id
+                state.changed(member)
+        for cluster in (ended, survivor):
+            state.touch(cluster)
+        state.record(LineageEvent(state.seq, ended_id, Lineage.MERGED, survivor.cluster_id))
+
+
+def _set_thresholds(state: SpaceState, members: list[Member]) -> None:
+    """A cluster asks of newcomers what nine tenths of its own members meet."""
+    rows: dict[str, list[npt.NDArray[np.float32]]] = {}
+    for member in members:
+        if member.cluster_id is not None and member.vector is not None:
+            rows.setdefault(member.cluster_id, []).append(member.vector)
+    mean = state.centroids.mean
+    assert mean is not None
+    for cluster_id, vectors in rows.items():
+        cluster = state.clusters[cluster_id]
+        similarity = unit(np.stack(vectors) - mean) @ state.centroids.of(cluster)
+        cluster.threshold = attach_threshold(similarity, floor=state.settings.attach_floor)
+
+
+def _settle_loose(state: SpaceState, loose: list[Member]) -> None:
+    """What the fit calls noise stays where online assignment would put it, or waits."""
+    for member in loose:
+        assert member.vector is not None
+        near = state.centroids.nearest(member.vector, 0.0 if member.cluster_id else state.settings.attach_margin)
+        cluster_id = near.cluster_id if near is not None else None
+        if cluster_id != member.cluster_id:
+            state.leave(member)
+            state.place(member, Status.CLUSTERED if cluster_id else Status.POOL, cluster_id)
+
+
+def _expire(state: SpaceState, members: list[Member]) -> None:
+    assert state.now is not None
+    in_window = {m.ref for m in state.fit_members()}
+    waiting = [m for m in state.members.values() if m.status is Status.POOL and m.follows is None]
+    looked_at = {m.ref for m in members}
+    for member in waiting:
+        member.fits += member.ref in looked_at
+        state.changed(member)
+        old = member.fits >= CONFIRMING_FITS and state.now - member.at > state.settings.pool_ttl
+        if old or member.ref not in in_window:
+            state.place(member, Status.EXPIRED, None, "found no company")
+
+
+def _hold(state: SpaceState) -> None:
+    """Open when sure, merge when sure, keep the rest visible: a cluster next to an established one waits beside it."""
+    established = sorted(
+        (c for c in state.clusters.values() if c.live and c.established_seq is not None),
+        key=lambda c: (c.established_seq, c.number),
+    )
+    ripe = sorted(
+        (
+            c
+            for c in state.clusters.values()
+            if c.live
+            and c.established_seq is None
+            and c.count >= state.settings.established_size
+            and c.fits >= CONFIRMING_FITS
+        ),
+        key=lambda c: (-c.count, c.number),
+    )
+    for cluster in ripe:
+        own = state.centroids.of(cluster)
+        near = [(float(own @ state.centroids.of(other)), -other.number, other) for other in established]
+        best = max(near, default=None, key=lambda item: item[:2])
+        held_by = best[2].cluster_id if best is not None and best[0] >= state.settings.hold else None
+        if held_by is None:
+            cluster.established_seq = state.seq
+            established.append(cluster)
+        if held_by != cluster.held_by or held_by is None:
+            state.touch(cluster)
+        cluster.held_by = held_by

@@ -1,0 +1,237 @@
+"""Settings: one TOML file, then `GROUNDSWELL_*` variables over it; frozen, checked once, secrets never shown.
+
+A nested name takes two underscores in a variable: `GROUNDSWELL_POLICY__MIN_PEOPLE=12`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from pipeline.errors import FatalError
+from pipeline.state import FoldSettings
+
+ENV_PREFIX = "GROUNDSWELL_"
+FILE_VARIABLE = "GROUNDSWELL_CONFIG"
+DEFAULT_FILE = Path("groundswell.toml")
+
+Stage = Literal["embed", "cluster", "file"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KafkaSettings(_Section):
+    """Where Kafka is."""
+
+    bootstrap: str | None = Field(None, description="host:port of a broker; unset: the embedded broker")
+    prefix: str = Field("", pattern=r"^[a-zA-Z0-9._-]*$", description="put before every topic and group name")
+    partitions: Annotated[int, Field(ge=1, le=1000)] = Field(4, description="partitions of each topic, when created")
+
+
+class DatabaseSettings(_Section):
+    """Where clusters, the journal and the ledger stand."""
+
+    url: SecretStr | None = Field(None, description="SQLAlchemy URL; unset: SQLite in the data directory")
+
+
+class ModelSettings(_Section):
+    """What turns text into vectors."""
+
+    name: str | None = Field(None, description="folder of a sentence-transformers model; unset: the one that ships")
+    languages: tuple[str, ...] = Field(("en",), description="ISO 639-1 codes of the languages that the model serves")
+    threads: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="threads of the embed stage; unset: one a core"
+    )
+    batch: Annotated[int, Field(ge=1, le=2048)] = Field(256, description="messages that one call embeds at most")
+
+
+class ClusterSettings(_Section):
+    """When messages join clusters, and when all is looked at anew. Times are event time."""
+
+    window: Annotated[int, Field(ge=100, le=1_000_000)] = 20_000
+    first_fit: Annotated[int, Field(ge=10)] = 60
+    fit_min_new: Annotated[int, Field(ge=10)] = 60
+    fit_growth: Annotated[float, Field(gt=0, le=1)] = 0.20
+    min_cluster_size: Annotated[int, Field(ge=2)] = Field(5, description="smallest group that a fit may find")
+    attach_floor: Annotated[float, Field(ge=-1, le=1)] = 0.5
+    attach_margin: Annotated[float, Field(ge=0, le=1)] = 0.05
+    hold: Annotated[float, Field(ge=-1, le=1)] = 0.55
+    pool_ttl: timedelta = timedelta(days=45)
+    all_kinds: bool = Field(default=False, description="let questions, praise and chatter found clusters too")
+
+    def fold(self) -> FoldSettings:
+        """Return what the fold needs of these."""
+        return FoldSettings(
+            window=self.window,
+            first_fit=self.first_fit,
+            fit_min_new=self.fit_min_new,
+            fit_growth=self.fit_growth,
+            attach_floor=self.attach_floor,
+            attach_margin=self.attach_margin,
+            hold=self.hold,
+            pool_ttl=self.pool_ttl,
+            found_all_kinds=self.all_kinds,
+        )
+
+
+class PolicySettings(_Section):
+    """When a cluster becomes a ticket. It speaks of people, not of messages."""
+
+    mode: Literal["shadow", "approve", "auto"] | None = Field(
+        None,
+        description="shadow: decide, write nothing; approve: a person releases each by `promote`; auto; "
+        "unset: auto with the local tracker, approve with Jira",
+    )
+    kinds: tuple[Literal["complaint", "idea", "question", "praise", "other", "unsure"], ...] = ("complaint", "idea")
+    min_people: Annotated[int, Field(ge=1)] = Field(8, description="distinct authors within the window")
+    window: timedelta = Field(timedelta(days=30), description="time within which these people must have spoken")
+    settle: timedelta = Field(timedelta(hours=1), description="least age of a cluster's first message")
+    update_growth: Annotated[float, Field(gt=1)] = Field(2.0, description="growth in people that updates a ticket")
+    min_update_gap: timedelta = timedelta(hours=24)
+    per_author_cap: Annotated[int, Field(ge=1)] = Field(3, description="messages of one author that count at most")
+
+
+class JiraConfig(_Section):
+    """How to reach Jira; read by the sink when `tracker.kind` is "jira"."""
+
+    url: str = ""
+    email: str = ""
+    token: SecretStr = SecretStr("")
+    auth: Literal["cloud", "datacenter"] = "cloud"
+    project: str = ""
+    issue_types: Mapping[str, str] = Field(default_factory=lambda: {"complaint": "Bug", "idea": "Story"})
+
+
+class TrackerSettings(_Section):
+    """Where tickets are filed."""
+
+    kind: Literal["local", "jira"] = "local"
+    jira: JiraConfig = JiraConfig()
+
+
+class MetricsSettings(_Section):
+    """Where `run` serves Prometheus metrics and health."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(9464, description="0: a free port, printed at start")
+
+
+class Settings(BaseSettings):
+    """All settings. `Settings.load` is the only way the program reads them."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid")
+
+    space: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9_-]*$")] = Field(
+        "default", description="name of the product's community"
+    )
+    data_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("groundswell")))
+    cache_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_cache_dir("groundswell")))
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    kafka: KafkaSettings = KafkaSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    model: ModelSettings = ModelSettings()
+    clusters: ClusterSettings = ClusterSettings()
+    policy: PolicySettings = PolicySettings()
+    tracker: TrackerSettings = TrackerSettings()
+    metrics: MetricsSettings = MetricsSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: arguments, variables, file."""
+        file = settings_file()
+        toml = (TomlConfigSettingsSource(settings_cls, toml_file=file),) if file is not None else ()
+        return (init_settings, env_settings, *toml)
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Settings:
+        """Read the settings; FatalError names each wrong one, where it came from and what is allowed."""
+        file = settings_file()
+        if file is not None and not file.is_file():
+            raise FatalError(f"{FILE_VARIABLE} names {file}, which is not a file: correct the variable or unset it")
+        try:
+            return cls(**overrides)
+        except ValidationError as exc:
+            problems = [
+                f"  {'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+                for problem in exc.errors(include_url=False, include_input=False)
+            ]
+            where = f"{file} or a {ENV_PREFIX}* variable" if file else f"a {ENV_PREFIX}* variable"
+            raise FatalError(f"wrong settings, from {where}:\n" + "\n".join(problems)) from exc
+        except ValueError as exc:
+            raise FatalError(f"cannot read {file}: {exc}") from exc
+
+    @property
+    def mode(self) -> Literal["shadow", "approve", "auto"]:
+        """The policy's mode in force."""
+        return self.policy.mode or ("auto" if self.tracker.kind == "local" else "approve")
+
+    @property
+    def database_url(self) -> str:
+        """The database's URL with its password; never print it."""
+        if self.database.url is not None:
+            return self.database.url.get_secret_value()
+        return f"sqlite+aiosqlite:///{self.data_dir / 'groundswell.db'}"
+
+
+def settings_file() -> Path | None:
+    """Return the TOML file in force: the one the variable names, else ./groundswell.toml if it is there."""
+    named = os.environ.get(FILE_VARIABLE)
+    if named:
+        return Path(named)
+    return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+
+
+def sources(settings: Settings) -> dict[str, tuple[str, str]]:
+    """Return for each leaf setting its effective value, secrets hidden, and where it came from."""
+    file = settings_file()
+    from_env = EnvSettingsSource(Settings)()
+    from_file = TomlConfigSettingsSource(Settings, toml_file=file)() if file is not None else {}
+    result = {}
+    for path, value in _leaves(settings, ()):
+        if _has(from_env, path):
+            origin = ENV_PREFIX + "__".join(path).upper()
+        elif _has(from_file, path):
+            origin = str(file)
+        else:
+            origin = "default"
+        result[".".join(path)] = (str(value), origin)
+    return result
+
+
+def _leaves(section: BaseModel, path: tuple[str, ...]) -> list[tuple[tuple[str, ...], Any]]:
+    leaves: list[tuple[tuple[str, ...], Any]] = []
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        leaves += _leaves(value, (*path, name)) if isinstance(value, BaseModel) else [((*path, name), value)]
+    return leaves
+
+
+def _has(tree: Any, path: tuple[str, ...]) -> bool:
+    for part in path:
+        if not isinstance(tree, Mapping) or part not in tree:
+            return False
+        tree = tree[part]
+    return True

@@ -1,0 +1,150 @@
+"""What a space's state is made of: members, clusters, and the record of what changed.
+
+Plain values, changed only by `pipeline.fold`; the store reads and writes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.entries import Features, Vector
+from pipeline.records import MessageRef
+
+FloatVector = npt.NDArray[np.float64]
+
+
+class Status(StrEnum):
+    """Where a message stands; every message has exactly one."""
+
+    POOL = "pool"
+    CLUSTERED = "clustered"
+    ASIDE = "aside"
+    EXPIRED = "expired"
+    ERASED = "erased"
+
+
+@dataclass(frozen=True, slots=True)
+class FoldSettings:
+    """Knobs of online assignment and of when to fit. Times are event time."""
+
+    window: int = 20_000
+    """Messages, newest first, that a fit looks at."""
+    first_fit: int = 60
+    """Messages before the first fit."""
+    fit_growth: float = 0.20
+    fit_min_new: int = 60
+    """A fit follows after `max(fit_min_new, fit_growth * messages in the window)` new messages."""
+    idle_min_new: int = 10
+    """A tick (nothing arrived for a while) begins a fit already after this many."""
+    attach_floor: float = 0.5
+    """Least cosine, in the centred space, at which a message joins a cluster; a cluster's own spread may ask more."""
+    attach_margin: float = 0.05
+    """By how much the best cluster must beat the second best; else the message waits in the pool."""
+    pool_ttl: timedelta = timedelta(days=45)
+    min_words: int = 3
+    aside_probability: float = 0.6
+    """From this probability on, praise and chatter found and join nothing."""
+    found_all_kinds: bool = False
+    """Let praise and chatter found clusters too: for texts that are not a community's chat."""
+    established_size: int = 5
+    """Members from which on a cluster claims its surroundings (see `hold`)."""
+    hold: float = 0.55
+    """A cluster this close to an established one waits beside it ("close to #12") and opens no ticket of its own."""
+    raid_authors: int = 5
+    raid_window: timedelta = timedelta(minutes=10)
+    """This many accounts with one near-identical text of four words or more within the window are a raid."""
+
+
+@dataclass(slots=True)
+class Member:
+    """A message as the fold sees it."""
+
+    ref: MessageRef
+    seq: int
+    """Entry that brought the current revision; orders fits and names the stored vector."""
+    author: str
+    at: datetime
+    revision: datetime
+    status: Status
+    reason: str | None
+    cluster_id: str | None
+    features: Features
+    vector: Vector | None
+    follows: MessageRef | None = None
+    """The parent whose place this message takes: it is an echo."""
+    fits: int = 0
+    """Fits that looked at it while it waited in the pool."""
+
+
+@dataclass(slots=True)
+class Cluster:
+    """A live or ended cluster. `total` and `count` hold the members with a vector, beyond the window too."""
+
+    cluster_id: str
+    number: int
+    born_seq: int
+    total: FloatVector
+    count: int
+    log_kinds: FloatVector
+    """Sum over members of the log-probability of each kind."""
+    threshold: float
+    fits: int = 1
+    """Fits that found it again, its birth included."""
+    established_seq: int | None = None
+    held_by: str | None = None
+    merged_into: str | None = None
+    split_from: str | None = None
+    muted: bool = False
+    promoted: bool = False
+    tags: tuple[str, ...] = ()
+    version: int = 0
+
+    @property
+    def live(self) -> bool:
+        """Whether messages may still join."""
+        return self.merged_into is None and self.count > 0
+
+
+class Lineage(StrEnum):
+    """What happened to a cluster."""
+
+    BORN = "born"
+    SPLIT = "split"
+    MERGED = "merged"
+    EMPTIED = "emptied"
+
+
+@dataclass(frozen=True, slots=True)
+class LineageEvent:
+    """One step in a cluster's history."""
+
+    seq: int
+    cluster_id: str
+    what: Lineage
+    other: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FitRequest:
+    """What a fit is to look at, frozen when it begins; apply its result at `due_seq` at the latest."""
+
+    begun_seq: int
+    due_seq: int
+    refs: tuple[MessageRef, ...]
+    vectors: npt.NDArray[np.float32]
+
+
+@dataclass(slots=True)
+class Changes:
+    """What to write after a batch: the newest state of all that changed, and what happened."""
+
+    members: dict[MessageRef, Member] = field(default_factory=dict)
+    clusters: dict[str, Cluster] = field(default_factory=dict)
+    lineage: list[LineageEvent] = field(default_factory=list)
+    erased: set[MessageRef] = field(default_factory=set)
+    erased_authors: set[tuple[str, str]] = field(default_factory=set)

@@ -1,0 +1,1 @@
+"""The database: tables, migrations, and one module per thing that is stored."""

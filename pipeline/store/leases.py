@@ -1,0 +1,64 @@
+"""The owner's lease on a space: one writer at a time, fenced by an epoch, timed by the database's own clock."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import func, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from pipeline.errors import RetriableError
+from pipeline.store import schema
+from pipeline.store.spaces import upsert
+
+LEASE_S: Final = 30.0
+
+
+class LeaseLostError(RetriableError):
+    """Another owner holds the space now; whatever this one has in memory is void."""
+
+
+async def database_now(connection: AsyncConnection) -> float:
+    """Return seconds since 1970 on the database's clock."""
+    if connection.dialect.name == "sqlite":
+        return float((await connection.execute(text("SELECT (julianday('now') - 2440587.5) * 86400.0"))).scalar_one())
+    return float((await connection.execute(select(func.extract("epoch", func.clock_timestamp())))).scalar_one())
+
+
+async def acquire(connection: AsyncConnection, space: str, owner: str) -> int:
+    """Take the lease and return its epoch, inside a writing transaction.
+
+    The same owner takes it again at once (a restart after kill -9); another waits until it has run out.
+
+    Raises
+    ------
+    LeaseLostError
+        When another owner's lease still runs; `retry_after_s` says for how long.
+    """
+    table = schema.leases
+    row = (await connection.execute(select(table).where(table.c.space == space).with_for_update())).one_or_none()
+    now = await database_now(connection)
+    if row is not None and row.owner != owner and row.expires_at > now:
+        left = row.expires_at - now
+        raise LeaseLostError(f"space {space} is owned by {row.owner} for another {left:.0f} s", left)
+    epoch = 1 if row is None else row.epoch + 1
+    lease = {"space": space, "owner": owner, "epoch": epoch, "expires_at": now + LEASE_S}
+    await upsert(connection, table, [lease])
+    return epoch
+
+
+async def hold(connection: AsyncConnection, space: str, epoch: int) -> None:
+    """Check the fence and renew, inside the writing transaction that it guards; LeaseLostError when lost."""
+    table = schema.leases
+    now = await database_now(connection)
+    renewed = await connection.execute(
+        update(table).where(table.c.space == space, table.c.epoch == epoch).values(expires_at=now + LEASE_S)
+    )
+    if renewed.rowcount != 1:
+        raise LeaseLostError(f"space {space} has another owner now")
+
+
+async def release(connection: AsyncConnection, space: str, epoch: int) -> None:
+    """Let the next owner in at once; a lease that is not ours any more is left alone."""
+    table = schema.leases
+    await connection.execute(update(table).where(table.c.space == space, table.c.epoch == epoch).values(expires_at=0.0))

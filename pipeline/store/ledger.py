@@ -1,0 +1,161 @@
+"""The ledger: the truth about which cluster has which issue. Reserve, then create, then confirm.
+
+| state | meaning | what may follow |
+|---|---|---|
+| reserved | a create may be under way, or was when a process died | open, waiting, refused, uncertain |
+| uncertain | the create's answer was lost; being searched for by label | open, or a person decides |
+| open | the issue exists and its id is known | |
+| waiting | the tracker said "later" and nothing was written | reserved |
+| refused | the tracker will not have this draft; `problem` says why | reserved, once the cluster changed |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Row, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from pipeline.decide import ClusterFacts, Decision
+from pipeline.store import schema
+from pipeline.trackers.port import IssueDraft, IssueRef
+
+
+class TicketState(StrEnum):
+    """Where a ticket stands; the module's docstring is the table of transitions."""
+
+    RESERVED = "reserved"
+    UNCERTAIN = "uncertain"
+    OPEN = "open"
+    WAITING = "waiting"
+    REFUSED = "refused"
+
+
+async def ticket(connection: AsyncConnection, space: str, cluster_id: str) -> Row[Any] | None:
+    """Return the ledger's row of a cluster, or None."""
+    table = schema.tickets
+    query = select(table).where(table.c.space == space, table.c.cluster_id == cluster_id)
+    return (await connection.execute(query)).one_or_none()
+
+
+async def reserve(
+    connection: AsyncConnection,
+    space: str,
+    cluster_id: str,
+    tracker: str,
+    draft: IssueDraft,
+    facts: ClusterFacts,
+    decision: Decision,
+    now: datetime,
+) -> bool:
+    """Claim the right to create this cluster's issue; False when another claim or an issue is there."""
+    table = schema.tickets
+    values = {
+        "space": space,
+        "cluster_id": cluster_id,
+        "tracker": tracker,
+        "state": TicketState.RESERVED,
+        "label": draft.label,
+        "kind": draft.kind,
+        "summary": draft.summary[:255],
+        "reason": decision.reason,
+        "reserved_at": now,
+        "people": facts.people,
+        "messages": facts.messages,
+        "platforms": list(facts.platforms),
+        "problem": None,
+        "finds": 0,
+    }
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(table).values(values)
+    again = statement.on_conflict_do_update(
+        index_elements=["space", "cluster_id"],
+        set_={name: statement.excluded[name] for name in values if name not in {"space", "cluster_id"}},
+        where=table.c.state.in_([TicketState.WAITING, TicketState.REFUSED]),
+    )
+    return (await connection.execute(again)).rowcount == 1
+
+
+async def confirm(
+    connection: AsyncConnection, space: str, cluster_id: str, ref: IssueRef, sent_hash: str | None, now: datetime
+) -> None:
+    """Note the issue that exists now."""
+    values = {
+        "state": TicketState.OPEN,
+        "issue_id": ref.id,
+        "issue_key": ref.key,
+        "url": ref.url,
+        "opened_at": now,
+        "updated_at": now,
+        "sent_hash": sent_hash,
+        "problem": None,
+        "next_find_at": None,
+    }
+    await _set(connection, space, cluster_id, values)
+
+
+async def set_state(
+    connection: AsyncConnection,
+    space: str,
+    cluster_id: str,
+    state: TicketState,
+    problem: str,
+    next_find_at: datetime | None = None,
+    finds: int = 0,
+) -> None:
+    """Note that a create did not, or may not have, come to an issue."""
+    values = {"state": state, "problem": problem, "next_find_at": next_find_at, "finds": finds}
+    await _set(connection, space, cluster_id, values)
+
+
+async def note_update(
+    connection: AsyncConnection,
+    space: str,
+    cluster_id: str,
+    facts: ClusterFacts,
+    decision: Decision,
+    summary: str,
+    sent_hash: str,
+    now: datetime,
+) -> None:
+    """Note what the issue says now."""
+    values = {
+        "people": facts.people,
+        "messages": facts.messages,
+        "platforms": list(facts.platforms),
+        "reason": decision.reason,
+        "summary": summary[:255],
+        "sent_hash": sent_hash,
+        "updated_at": now,
+    }
+    await _set(connection, space, cluster_id, values)
+
+
+async def note_comment(connection: AsyncConnection, space: str, cluster_id: str, comment_id: str | None) -> None:
+    """Remember the quotes comment."""
+    await _set(connection, space, cluster_id, {"comment_id": comment_id})
+
+
+async def summaries(connection: AsyncConnection, space: str, but: str) -> list[str]:
+    """Return the summaries of the other tickets, to keep a new one distinct."""
+    table = schema.tickets
+    rows = await connection.execute(select(table.c.summary).where(table.c.space == space, table.c.cluster_id != but))
+    return [row.summary for row in rows]
+
+
+async def unsettled(connection: AsyncConnection) -> Sequence[Row[Any]]:
+    """Return the rows whose create has no known outcome."""
+    table = schema.tickets
+    states = [TicketState.RESERVED, TicketState.UNCERTAIN]
+    return (await connection.execute(select(table).where(table.c.state.in_(states)))).all()
+
+
+async def _set(connection: AsyncConnection, space: str, cluster_id: str, values: dict[str, Any]) -> None:
+    table = schema.tickets
+    await connection.execute(
+        update(table).where(table.c.space == space, table.c.cluster_id == cluster_id).values(**values)
+    )

@@ -1,0 +1,341 @@
+"""A space's state in the database: load it, bring back members, write what a batch changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Row, Table, and_, bindparam, delete, insert, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from pipeline.entries import Commanded, Entry, Features
+from pipeline.fold import SpaceState
+from pipeline.records import CommandName, MessageRef
+from pipeline.state import Changes, Cluster, FoldSettings, Lineage, Member, Status
+from pipeline.store import schema
+from pipeline.store.journal import journal_row
+
+CHUNK = 400
+"""Values in one IN list; SQLite's own limit is 32,766 parameters, PostgreSQL's planner likes fewer."""
+RECENT = 2_000
+"""Settled messages that a restart brings back, for the raid guard's memory of texts."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageDetails:
+    """What the database keeps of a message and the fold does not need."""
+
+    text: str
+    channel: str | None
+    permalink: str | None
+    release: str | None
+    cues: tuple[str, ...]
+    model: str
+
+
+async def load_state(connection: AsyncConnection, space: str, settings: FoldSettings) -> SpaceState:
+    """Return the state as the last committed transaction left it."""
+    state = SpaceState(space, settings)
+    header = (await connection.execute(select(schema.spaces).where(schema.spaces.c.space == space))).one_or_none()
+    if header is None:
+        return state
+    state.seq, state.now = header.seq, header.now
+    state.seen_since_fit, state.next_number = header.seen_since_fit, header.next_number
+    table = schema.clusters
+    for row in await connection.execute(select(table).where(table.c.space == space).order_by(table.c.number)):
+        state.clusters[row.cluster_id] = _cluster(row)
+    commands = schema.commands
+    for row in await connection.execute(
+        select(commands).where(commands.c.space == space, commands.c.in_force).order_by(commands.c.seq)
+    ):
+        state.commands[row.command_id] = Commanded(
+            row.command_id, CommandName(row.name), row.cluster_id, row.by, row.value
+        )
+    erased = schema.erased_authors
+    for row in await connection.execute(select(erased).where(erased.c.space == space)):
+        state.erased_authors.add((row.platform, row.author))
+    waiting = schema.messages.c.status == Status.POOL
+    state.admit(await _members(connection, space, waiting))
+    clustered = schema.messages.c.status == Status.CLUSTERED
+    state.admit(await _members(connection, space, clustered, limit=settings.window))
+    state.admit(await _members(connection, space, schema.messages.c.status == Status.ASIDE, limit=RECENT))
+    state.restore(np.frombuffer(header.mean, np.float32) if header.mean is not None else None)
+    return state
+
+
+async def prefetch(
+    connection: AsyncConnection, state: SpaceState, refs: set[MessageRef], authors: set[tuple[str, str]]
+) -> None:
+    """Bring back from the database the members that a batch will look at, their parents and their echoes."""
+    messages = schema.messages
+    found: list[Member] = []
+    for platform, author in sorted(authors):
+        own = and_(messages.c.platform == platform, messages.c.author == author)
+        found += await _members(connection, state.space, own)
+    missing = (refs | {m.ref for m in found}) - state.members.keys()
+    found += await _by_refs(connection, state.space, missing)
+    parents = {m.follows for m in found if m.follows is not None} - state.members.keys() - {m.ref for m in found}
+    found += await _by_refs(connection, state.space, parents)
+    for chunk in _chunks(sorted(refs | {m.ref for m in found})):
+        followers = tuple_(messages.c.follows_platform, messages.c.follows_id).in_([tuple(ref) for ref in chunk])
+        found += await _members(connection, state.space, followers)
+    state.admit(found)
+
+
+async def save(
+    connection: AsyncConnection,
+    state: SpaceState,
+    changes: Changes,
+    entries: Sequence[Entry],
+    details: Mapping[MessageRef, MessageDetails],
+) -> None:
+    """Write a batch: its journal lines, what it changed, and a line in the outbox per changed cluster."""
+    space = state.space
+    if entries:
+        await connection.execute(insert(schema.journal), [journal_row(space, entry) for entry in entries])
+    await _save_members(connection, space, changes, details)
+    await _forget(connection, space, changes.erased)
+    if changes.erased_authors:
+        assert state.now is not None
+        rows = [
+            {"space": space, "platform": platform, "author": author, "at": state.now}
+            for platform, author in sorted(changes.erased_authors)
+        ]
+        await upsert(connection, schema.erased_authors, rows)
+        reactions = schema.reactions
+        for platform, author in sorted(changes.erased_authors):
+            await connection.execute(
+                delete(reactions).where(
+                    reactions.c.space == space, reactions.c.platform == platform, reactions.c.author == author
+                )
+            )
+    for event in changes.lineage:
+        if event.what is Lineage.MERGED:
+            await connection.execute(
+                update(schema.messages)
+                .where(schema.messages.c.space == space, schema.messages.c.cluster_id == event.cluster_id)
+                .values(cluster_id=event.other)
+            )
+    if changes.clusters:
+        await upsert(connection, schema.clusters, [_cluster_row(space, c) for c in changes.clusters.values()])
+        await connection.execute(
+            insert(schema.outbox),
+            [{"space": space, "cluster_id": c.cluster_id, "version": c.version} for c in changes.clusters.values()],
+        )
+    if changes.lineage:
+        await connection.execute(
+            insert(schema.lineage),
+            [
+                {"space": space, "seq": e.seq, "cluster_id": e.cluster_id, "what": e.what, "other": e.other}
+                for e in changes.lineage
+            ],
+        )
+    mean = state.centroids.mean
+    header = {
+        "space": space,
+        "seq": state.seq,
+        "now": state.now,
+        "seen_since_fit": state.seen_since_fit,
+        "next_number": state.next_number,
+        "mean": mean.tobytes() if mean is not None else None,
+    }
+    await upsert(connection, schema.spaces, [header])
+
+
+async def _save_members(
+    connection: AsyncConnection, space: str, changes: Changes, details: Mapping[MessageRef, MessageDetails]
+) -> None:
+    full, partial, stored = [], [], []
+    for ref, member in changes.members.items():
+        if ref in details or member.status is Status.ERASED:
+            full.append(_message_row(space, member, details.get(ref)))
+            if member.vector is not None:
+                stored.append(
+                    {
+                        "space": space,
+                        "seq": member.seq,
+                        "platform": ref.platform,
+                        "message_id": ref.message_id,
+                        "model": details[ref].model,
+                        "vector": member.vector.astype("<f2").tobytes(),
+                    }
+                )
+        else:
+            partial.append(
+                {
+                    "k_platform": ref.platform,
+                    "k_message_id": ref.message_id,
+                    "status": member.status,
+                    "reason": member.reason,
+                    "cluster_id": member.cluster_id,
+                    "fits": member.fits,
+                    "follows_platform": member.follows.platform if member.follows else None,
+                    "follows_id": member.follows.message_id if member.follows else None,
+                }
+            )
+    if full:
+        await upsert(connection, schema.messages, full)
+    if stored:
+        await upsert(connection, schema.vectors, stored)
+    if partial:
+        table = schema.messages
+        statement = (
+            update(table)
+            .where(
+                table.c.space == space,
+                table.c.platform == bindparam("k_platform"),
+                table.c.message_id == bindparam("k_message_id"),
+            )
+            .values(
+                {
+                    name: bindparam(name)
+                    for name in ("status", "reason", "cluster_id", "fits", "follows_platform", "follows_id")
+                }
+            )
+        )
+        await connection.execute(statement, partial)
+
+
+async def _forget(connection: AsyncConnection, space: str, refs: set[MessageRef]) -> None:
+    """Remove text, vector, author and reactions of erased messages; the journal keeps that there was one."""
+    for chunk in _chunks(sorted(refs)):
+        names = [tuple(ref) for ref in chunk]
+        for table in (schema.vectors, schema.reactions):
+            await connection.execute(
+                delete(table).where(table.c.space == space, tuple_(table.c.platform, table.c.message_id).in_(names))
+            )
+        journal = schema.journal
+        await connection.execute(
+            update(journal)
+            .where(journal.c.space == space, tuple_(journal.c.platform, journal.c.message_id).in_(names))
+            .values(author=None)
+        )
+
+
+async def upsert(connection: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert `rows`, or overwrite those whose primary key is there."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(table)
+    keys = [column.name for column in table.primary_key]
+    values = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+    await connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values), list(rows))
+
+
+def _chunks(refs: Sequence[MessageRef]) -> Iterable[Sequence[MessageRef]]:
+    return (refs[start : start + CHUNK] for start in range(0, len(refs), CHUNK))
+
+
+async def _by_refs(connection: AsyncConnection, space: str, refs: set[MessageRef]) -> list[Member]:
+    found: list[Member] = []
+    messages = schema.messages
+    for chunk in _chunks(sorted(refs)):
+        names = tuple_(messages.c.platform, messages.c.message_id).in_([tuple(ref) for ref in chunk])
+        found += await _members(connection, space, names)
+    return found
+
+
+async def _members(connection: AsyncConnection, space: str, where: Any, limit: int | None = None) -> list[Member]:
+    messages, vectors = schema.messages, schema.vectors
+    query = (
+        select(messages, vectors.c.vector)
+        .outerjoin(vectors, and_(vectors.c.space == messages.c.space, vectors.c.seq == messages.c.seq))
+        .where(messages.c.space == space, where)
+        .order_by(messages.c.seq.desc())
+        .limit(limit)
+    )
+    rows = (await connection.execute(query)).all()
+    return [_member(row) for row in reversed(rows)]
+
+
+def _member(row: Row[Any]) -> Member:
+    return Member(
+        ref=MessageRef(row.platform, row.message_id),
+        seq=row.seq,
+        author=row.author,
+        at=row.posted_at,
+        revision=row.revision,
+        status=Status(row.status),
+        reason=row.reason,
+        cluster_id=row.cluster_id,
+        features=Features(tuple(row.kinds), row.kind, row.words, row.echo, row.fingerprint, row.language),
+        vector=np.frombuffer(row.vector, "<f2").astype(np.float32) if row.vector is not None else None,
+        follows=MessageRef(row.follows_platform, row.follows_id) if row.follows_id is not None else None,
+        fits=row.fits,
+    )
+
+
+def _message_row(space: str, member: Member, details: MessageDetails | None) -> dict[str, Any]:
+    gone = member.status is Status.ERASED
+    kept = None if gone else details
+    return {
+        "space": space,
+        "platform": member.ref.platform,
+        "message_id": member.ref.message_id,
+        "seq": member.seq,
+        "revision": member.revision,
+        "author": member.author,
+        "posted_at": member.at,
+        "text": kept.text if kept else "",
+        "channel": kept.channel if kept else None,
+        "permalink": kept.permalink if kept else None,
+        "release": kept.release if kept else None,
+        "kinds": list(member.features.kinds),
+        "kind": member.features.kind,
+        "cues": list(kept.cues) if kept else [],
+        "words": member.features.words,
+        "echo": member.features.echo,
+        "fingerprint": "" if gone else member.features.fingerprint,
+        "language": member.features.language,
+        "status": member.status,
+        "reason": member.reason,
+        "cluster_id": member.cluster_id,
+        "follows_platform": member.follows.platform if member.follows else None,
+        "follows_id": member.follows.message_id if member.follows else None,
+        "fits": member.fits,
+    }
+
+
+def _cluster(row: Row[Any]) -> Cluster:
+    return Cluster(
+        cluster_id=row.cluster_id,
+        number=row.number,
+        born_seq=row.born_seq,
+        total=np.frombuffer(row.total, np.float64).copy(),
+        count=row._mapping["count"],
+        log_kinds=np.frombuffer(row.log_kinds, np.float64).copy(),
+        threshold=row.threshold,
+        fits=row.fits,
+        established_seq=row.established_seq,
+        held_by=row.held_by,
+        merged_into=row.merged_into,
+        split_from=row.split_from,
+        muted=row.muted,
+        promoted=row.promoted,
+        tags=tuple(row.tags),
+        version=row.version,
+    )
+
+
+def _cluster_row(space: str, cluster: Cluster) -> dict[str, Any]:
+    return {
+        "space": space,
+        "cluster_id": cluster.cluster_id,
+        "number": cluster.number,
+        "version": cluster.version,
+        "born_seq": cluster.born_seq,
+        "total": cluster.total.tobytes(),
+        "count": cluster.count,
+        "log_kinds": cluster.log_kinds.tobytes(),
+        "threshold": cluster.threshold,
+        "fits": cluster.fits,
+        "established_seq": cluster.established_seq,
+        "held_by": cluster.held_by,
+        "merged_into": cluster.merged_into,
+        "split_from": cluster.split_from,
+        "muted": cluster.muted,
+        "promoted": cluster.promoted,
+        "tags": list(cluster.tags),
+    }
