@@ -14,24 +14,20 @@ from typing import Any
 import structlog
 from sqlalchemy import Row, or_, select
 
-from models.keyphrases import Vocabulary, key_phrases, summary
 from pipeline import metrics
 from pipeline.decide import Action, ClusterFacts, Decision, Filed, Mode, decide
+from pipeline.drafting import Drafts
 from pipeline.errors import FatalError, RetriableError, SkippableError, UncertainError
-from pipeline.issue_text import Quote, draft, fingerprint, quotes_comment
+from pipeline.issue_text import Quote, fingerprint, quotes_comment
 from pipeline.settings import PolicySettings
 from pipeline.store import ledger, schema
 from pipeline.store.database import Database
-from pipeline.store.facts import background, cluster_facts, evidence, release_after, typical
+from pipeline.store.facts import Said, cluster_facts
 from pipeline.store.ledger import TicketState
 from pipeline.store.spaces import upsert
 from pipeline.trackers.port import IssueDraft, IssueRef, Tracker
 
 log = structlog.get_logger()
-
-QUOTES = 3
-BACKGROUND_MESSAGES = 3_000
-BACKGROUND_AGE = timedelta(minutes=10)
 
 
 class Sink:
@@ -43,7 +39,7 @@ class Sink:
         self._policy = policy
         self._mode = mode
         self._lock = asyncio.Lock()
-        self._vocabularies: dict[str, tuple[Vocabulary, datetime]] = {}
+        self._drafts = Drafts(database)
 
     async def consider(self, space: str, cluster_id: str) -> Decision | None:
         """Look at a cluster as it is now and do what the policy says; None when nothing is left of it.
@@ -67,6 +63,8 @@ class Sink:
                 decision = await self._open(space, cluster_id, facts, decision, row)
             elif decision.action is Action.UPDATE and row is not None:
                 await self._update(space, cluster_id, facts, decision, row)
+            elif row is not None and row.state == TicketState.OPEN and row.comment_id is None:
+                await self._requote(space, cluster_id)
             await self._note(space, cluster_id, version, facts, decision)
             return decision
 
@@ -74,10 +72,14 @@ class Sink:
         """Come back to what no message will wake: uncertain creates, and decisions whose time has come."""
         async with self._database.read() as connection:
             unsettled = await ledger.unsettled(connection)
+            stale = await ledger.stale_quotes(connection)
             due = await _due(connection)
         for row in unsettled:
             async with self._lock:
                 await self._settle(row)
+        for space, cluster_id in stale:
+            async with self._lock:
+                await self._requote(space, cluster_id)
         for space, cluster_id in due:
             await self.consider(space, cluster_id)
 
@@ -89,18 +91,16 @@ class Sink:
         if row is not None and row.state in {TicketState.RESERVED, TicketState.UNCERTAIN}:
             await self._settle(row)
             return Decision(Action.SKIP, "uncertain", "an earlier create has no known outcome yet; being searched for")
-        issue, comment = await self._draft(space, cluster_id, facts, decision)
+        issue, quoted = await self._drafts.draft(space, cluster_id, facts, decision)
         async with self._database.write() as connection:
             reserved = await ledger.reserve(
                 connection, space, cluster_id, self._tracker.name, issue, facts, decision, datetime.now(UTC)
             )
         if reserved:
-            await self._create(space, cluster_id, issue, comment, facts.now)
+            await self._create(space, cluster_id, issue, quoted, facts.now)
         return decision
 
-    async def _create(
-        self, space: str, cluster_id: str, issue: IssueDraft, comment: str, now: datetime, *, sure: bool = True
-    ) -> None:
+    async def _create(self, space: str, cluster_id: str, issue: IssueDraft, quoted: list[Said], now: datetime) -> None:
         try:
             ref = await asyncio.to_thread(self._tracker.create, issue)
         except UncertainError as exc:
@@ -118,8 +118,8 @@ class Sink:
         except FatalError as exc:
             await self._state(space, cluster_id, TicketState.WAITING, str(exc))
             raise
-        await self._confirm(space, cluster_id, ref, fingerprint(issue) if sure else None, now)
-        await self._comment(space, cluster_id, ref.id, None, comment)
+        await self._confirm(space, cluster_id, ref, fingerprint(issue), now)
+        await self._quote(space, cluster_id, ref.id, None, quoted)
 
     async def _confirm(self, space: str, cluster_id: str, ref: IssueRef, sent_hash: str | None, now: datetime) -> None:
         async with self._database.write() as connection:
@@ -186,57 +186,40 @@ class Sink:
     async def _update(
         self, space: str, cluster_id: str, facts: ClusterFacts, decision: Decision, row: Row[Any]
     ) -> None:
-        issue, comment = await self._draft(space, cluster_id, facts, decision)
+        issue, quoted = await self._drafts.draft(space, cluster_id, facts, decision)
         sent = fingerprint(issue)
         if sent != row.sent_hash:
-            try:
-                await asyncio.to_thread(self._tracker.update, row.issue_id, issue)
-            except UncertainError as exc:
-                raise RetriableError(str(exc), 30.0) from exc
+            await asyncio.to_thread(self._tracker.update, row.issue_id, issue)
             metrics.TICKETS.labels("updated").inc()
             log.info("issue updated", space=space, cluster_id=cluster_id, issue=row.issue_key)
         async with self._database.write() as connection:
-            await ledger.note_update(connection, space, cluster_id, facts, decision, issue.summary, sent, facts.now)
-        await self._comment(space, cluster_id, row.issue_id, row.comment_id, comment)
+            await ledger.note_update(connection, space, cluster_id, facts, decision, sent, facts.now)
+        await self._quote(space, cluster_id, row.issue_id, row.comment_id, quoted)
 
-    async def _comment(self, space: str, cluster_id: str, issue_id: str, comment_id: str | None, text: str) -> None:
+    async def _quote(
+        self, space: str, cluster_id: str, issue_id: str, comment_id: str | None, quoted: list[Said]
+    ) -> None:
+        """Write the quotes comment; RetriableError leaves a note that makes `sweep` come back to it."""
+        if comment_id == "":
+            return
+        text = quotes_comment([Quote(item.text, item.permalink) for item in quoted])
         if not text and comment_id is None:
             return
         try:
             written = await asyncio.to_thread(self._tracker.put_comment, issue_id, comment_id, text)
-        except (RetriableError, UncertainError, SkippableError) as exc:
-            # The quotes are a courtesy; the next update writes them. Twice is worse than late.
-            log.warning("quotes not written", cluster_id=cluster_id, reason=str(exc))
-            return
+        except SkippableError as exc:
+            log.error("quotes refused", space=space, cluster_id=cluster_id, reason=str(exc))
+            written = ""
         async with self._database.write() as connection:
-            await ledger.note_comment(connection, space, cluster_id, written or None)
+            await ledger.note_comment(connection, space, cluster_id, written, [(item.ref, item.seq) for item in quoted])
 
-    # -- what to write ----------------------------------------------------------------------------------------
-
-    async def _draft(
-        self, space: str, cluster_id: str, facts: ClusterFacts, decision: Decision
-    ) -> tuple[IssueDraft, str]:
+    async def _requote(self, space: str, cluster_id: str) -> None:
+        """Someone edited or deleted what a ticket quotes: quote others."""
         async with self._database.read() as connection:
-            said = await evidence(connection, space, cluster_id)
-            taken = await ledger.summaries(connection, space, but=cluster_id)
-        vocabulary = await self._vocabulary(space)
-        phrases = await asyncio.to_thread(key_phrases, [(item.author, item.text) for item in said], vocabulary)
-        line = summary(phrases, taken=taken)
-        quotes = [Quote(item.text, item.permalink) for item in typical(said, QUOTES)]
-        words = [phrase.text for phrase in phrases]
-        issue = draft(space, cluster_id, facts, decision, line, words, quotes, release_after(said))
-        return issue, quotes_comment(quotes)
-
-    async def _vocabulary(self, space: str) -> Vocabulary:
-        known = self._vocabularies.get(space)
-        now = datetime.now(UTC)
-        if known is not None and now - known[1] < BACKGROUND_AGE:
-            return known[0]
-        async with self._database.read() as connection:
-            texts = await background(connection, space, BACKGROUND_MESSAGES)
-        vocabulary = await asyncio.to_thread(_count_words, texts)
-        self._vocabularies[space] = (vocabulary, now)
-        return vocabulary
+            row = await ledger.ticket(connection, space, cluster_id)
+        if row is not None and row.issue_id is not None:
+            quoted = await self._drafts.quotes(space, cluster_id)
+            await self._quote(space, cluster_id, row.issue_id, row.comment_id, quoted)
 
     # -- bookkeeping ------------------------------------------------------------------------------------------
 
@@ -260,13 +243,6 @@ class Sink:
             query = select(schema.spaces.c.now).where(schema.spaces.c.space == space)
             now: datetime = (await connection.execute(query)).scalar_one()
         return now
-
-
-def _count_words(texts: Sequence[str]) -> Vocabulary:
-    vocabulary = Vocabulary()
-    for text in texts:
-        vocabulary.add(text)
-    return vocabulary
 
 
 def _filed(row: Row[Any] | None) -> Filed | None:

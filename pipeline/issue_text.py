@@ -7,6 +7,7 @@ changelog keeps them for ever. People's sentences go to one comment that can be 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from pipeline.decide import ClusterFacts, Decision
 from pipeline.trackers.port import IssueDraft
 
 LABEL_PREFIX = "groundswell"
+_MENTION = re.compile(r"(?<!\w)@[\w.-]+")
+"""People who are spoken to did not ask to stand in a ticket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,6 @@ def draft(
     decision: Decision,
     summary: str,
     phrases: Sequence[str],
-    quotes: Sequence[Quote],
     release: str | None,
 ) -> IssueDraft:
     """Write the ticket of a cluster.
@@ -74,7 +76,6 @@ def draft(
         kind=kind,
         label=issue_label(space, cluster_id),
         labels=(LABEL_PREFIX, f"{LABEL_PREFIX}-{kind}"),
-        quotes=tuple(quote.text for quote in quotes),
     )
 
 
@@ -82,9 +83,9 @@ def quotes_comment(quotes: Sequence[Quote]) -> str:
     """Return the text of the quotes comment; empty when there is nothing to quote."""
     if not quotes:
         return ""
-    lines = ["## Typical messages"]
+    lines = ["Typical messages:"]
     for quote in quotes:
-        text = " ".join(quote.text.split())
+        text = _MENTION.sub("@…", " ".join(quote.text.split()))
         text = text if len(text) <= 400 else text[:399] + "…"
         lines.append(f"- “{text}”" + (f" ({quote.permalink})" if quote.permalink else ""))
     lines.append("This comment follows the messages: what its author edits or deletes changes or goes here too.")

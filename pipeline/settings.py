@@ -116,6 +116,7 @@ class JiraConfig(_Section):
     auth: Literal["cloud", "datacenter"] = "cloud"
     project: str = ""
     issue_types: Mapping[str, str] = Field(default_factory=lambda: {"complaint": "Bug", "idea": "Story"})
+    default_issue_type: str = "Task"
 
 
 class TrackerSettings(_Section):

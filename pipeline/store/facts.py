@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from models.kinds import KINDS
 from pipeline.decide import ClusterFacts
+from pipeline.records import MessageRef
 from pipeline.state import Status
 from pipeline.store import schema
 
@@ -25,6 +26,8 @@ EVIDENCE_MESSAGES = 400
 class Said:
     """One message of a cluster, with its author: evidence, never to be shown together with the author."""
 
+    ref: MessageRef
+    seq: int
     author: str
     text: str
     at: datetime
@@ -148,4 +151,13 @@ def release_after(said: list[Said]) -> str | None:
 
 def _said(row: Row[Any]) -> Said:
     vector = np.frombuffer(row.vector, "<f2").astype(np.float32) if row.vector is not None else None
-    return Said(f"{row.platform}/{row.author}", row.text, row.posted_at, row.permalink, row.release, vector)
+    return Said(
+        ref=MessageRef(row.platform, row.message_id),
+        seq=row.seq,
+        author=f"{row.platform}/{row.author}",
+        text=row.text,
+        at=row.posted_at,
+        permalink=row.permalink,
+        release=row.release,
+        vector=vector,
+    )

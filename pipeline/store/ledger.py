@@ -16,13 +16,18 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, and_, delete, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pipeline.decide import ClusterFacts, Decision
+from pipeline.records import MessageRef
+from pipeline.state import Status
 from pipeline.store import schema
 from pipeline.trackers.port import IssueDraft, IssueRef
+
+Quoted = tuple[MessageRef, int]
+"""A message and the entry that brought the revision that was quoted."""
 
 
 class TicketState(StrEnum):
@@ -118,7 +123,6 @@ async def note_update(
     cluster_id: str,
     facts: ClusterFacts,
     decision: Decision,
-    summary: str,
     sent_hash: str,
     now: datetime,
 ) -> None:
@@ -128,16 +132,48 @@ async def note_update(
         "messages": facts.messages,
         "platforms": list(facts.platforms),
         "reason": decision.reason,
-        "summary": summary[:255],
         "sent_hash": sent_hash,
         "updated_at": now,
     }
     await _set(connection, space, cluster_id, values)
 
 
-async def note_comment(connection: AsyncConnection, space: str, cluster_id: str, comment_id: str | None) -> None:
-    """Remember the quotes comment."""
+async def note_comment(
+    connection: AsyncConnection, space: str, cluster_id: str, comment_id: str, quoted: Sequence[Quoted]
+) -> None:
+    """Remember the quotes comment ("": people deleted it) and which revision of which message it quotes."""
     await _set(connection, space, cluster_id, {"comment_id": comment_id})
+    table = schema.quotes
+    await connection.execute(delete(table).where(table.c.space == space, table.c.cluster_id == cluster_id))
+    if quoted and comment_id:
+        rows = [
+            {
+                "space": space,
+                "cluster_id": cluster_id,
+                "platform": ref.platform,
+                "message_id": ref.message_id,
+                "seq": seq,
+            }
+            for ref, seq in quoted
+        ]
+        await connection.execute(insert(table), rows)
+
+
+async def stale_quotes(connection: AsyncConnection) -> list[tuple[str, str]]:
+    """Return (space, cluster id) of tickets whose quotes comment holds words that were edited or deleted since."""
+    quotes, messages = schema.quotes, schema.messages
+    same = and_(
+        messages.c.space == quotes.c.space,
+        messages.c.platform == quotes.c.platform,
+        messages.c.message_id == quotes.c.message_id,
+    )
+    query = (
+        select(quotes.c.space, quotes.c.cluster_id)
+        .distinct()
+        .join(messages, same)
+        .where(or_(messages.c.seq != quotes.c.seq, messages.c.status == Status.ERASED))
+    )
+    return [(row.space, row.cluster_id) for row in await connection.execute(query)]
 
 
 async def summaries(connection: AsyncConnection, space: str, but: str) -> list[str]:

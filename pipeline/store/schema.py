@@ -250,6 +250,16 @@ tickets = Table(
     Column("problem", Text),
 )
 
+quotes = Table(
+    "quotes",
+    metadata,
+    Column("space", String(255), primary_key=True),
+    Column("cluster_id", String(16), primary_key=True),
+    Column("platform", String(255), primary_key=True),
+    Column("message_id", String(255), primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+)
+
 decisions = Table(
     "decisions",
     metadata,

@@ -28,6 +28,7 @@ def new_tracker(settings: Settings) -> Tracker:
             auth=config.auth,
             project=config.project,
             issue_types=config.issue_types,
+            default_issue_type=config.default_issue_type,
             label_prefix="",
         )
     except ValidationError as exc:

@@ -3,7 +3,8 @@
 Every adapter passes one contract suite. All calls may block and are made off the event loop. They raise
 
 - `RetriableError` when the same call may succeed later and had no effect (429, refused connection, a 5xx of a read);
-- `UncertainError` when a write may have happened (reset, timeout or 5xx after the request was sent);
+- `UncertainError` when a create may have happened (reset, timeout or 5xx after the request was sent); the other
+  writes are idempotent, so a lost answer is a `RetriableError` for them;
 - `SkippableError` when this draft can never be accepted (the tracker's own words are in the message);
 - `FatalError` when nothing can succeed until a person acts (401, 403, no such project, a required field).
 """
@@ -27,8 +28,6 @@ class IssueDraft:
     label: str
     """Short mark that names the cluster; atomic with creation, and all that `find` looks for."""
     labels: tuple[str, ...] = ()
-    quotes: tuple[str, ...] = ()
-    """People's sentences: they go to one comment that can be edited and deleted, never into the description."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +70,14 @@ class Tracker(Protocol):
         """Read the issue as it is, or None when it was deleted."""
 
     def update(self, issue_id: str, draft: IssueDraft) -> None:
-        """Rewrite the machine-owned part and add labels; what people wrote stays. Idempotent."""
+        """Rewrite the machine-owned part and add labels; summary and what people wrote stay. Idempotent."""
 
     def put_comment(self, issue_id: str, comment_id: str | None, text: str) -> str:
-        """Create (None) or rewrite a comment; returns its id. An empty text deletes it and returns ""."""
+        """Create (None) or rewrite the issue's one comment of quotes, plain text; returns its id.
+
+        An empty text deletes it and returns "". A non-empty text that returns "" means that people deleted the
+        comment: that stands.
+        """
 
     def check(self) -> list[str]:
         """Return the problems that would stop the sink, each with its remedy; empty when all is well."""

@@ -164,6 +164,15 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_table(
+        "quotes",
+        sa.Column("space", sa.String(length=255), nullable=False),
+        sa.Column("cluster_id", sa.String(length=16), nullable=False),
+        sa.Column("platform", sa.String(length=255), nullable=False),
+        sa.Column("message_id", sa.String(length=255), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("space", "cluster_id", "platform", "message_id"),
+    )
+    op.create_table(
         "reactions",
         sa.Column("space", sa.String(length=255), nullable=False),
         sa.Column("platform", sa.String(length=255), nullable=False),
@@ -233,6 +242,7 @@ def downgrade() -> None:
     op.drop_table("tickets")
     op.drop_table("spaces")
     op.drop_table("reactions")
+    op.drop_table("quotes")
     op.drop_table("outbox")
     with op.batch_alter_table("messages", schema=None) as batch_op:
         batch_op.drop_index("ix_messages_status")
