@@ -32,7 +32,7 @@ from pipeline.store.reports import Progress, Ticket, progress, ticket_list
 from pipeline.topics import EVENTS, SIGNALS, ensure_topics
 
 SPACE: Final = "quillstone"
-ARCHIVE: Final = "quillstone.jsonl.gz"
+ARCHIVE: Final = "quillstone.jsonl"
 LIMIT_S: Final = 300.0
 """From the start of the stages; fetching Kafka does not count."""
 POLL_S: Final = 0.5
@@ -191,9 +191,12 @@ def own_settings(home: Path) -> Settings:
 
 
 def shipped_archive() -> Path:
-    """Return the archive's file; a package that is installed is a folder, so it lies there under the same name always.
+    """Return the archive's file. Always by the same name: the connector's cursor is kept under it.
 
-    The name matters: the connector's cursor is kept under it.
+    Raises
+    ------
+    FatalError
+        When the installation lacks it.
     """
     path = Path(str(resources.files("connectors"))) / "data" / ARCHIVE
     if not path.is_file():

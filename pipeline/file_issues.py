@@ -7,12 +7,9 @@ reserved row: the next one searches for the issue by its label and never creates
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import structlog
-from sqlalchemy import Row, or_, select
 
 from pipeline import metrics
 from pipeline.decide import Action, ClusterFacts, Decision, Filed, Mode, decide
@@ -20,11 +17,10 @@ from pipeline.drafting import Drafts
 from pipeline.errors import FatalError, RetriableError, SkippableError, UncertainError
 from pipeline.issue_text import Quote, fingerprint, quotes_comment
 from pipeline.settings import PolicySettings
-from pipeline.store import ledger, schema
+from pipeline.store import ledger
 from pipeline.store.database import Database
 from pipeline.store.facts import Said, cluster_facts
-from pipeline.store.ledger import TicketState
-from pipeline.store.spaces import upsert
+from pipeline.store.ledger import Ticket, TicketState
 from pipeline.trackers.port import IssueDraft, IssueRef, Tracker
 
 log = structlog.get_logger()
@@ -73,7 +69,7 @@ class Sink:
         async with self._database.read() as connection:
             unsettled = await ledger.unsettled(connection)
             stale = await ledger.stale_quotes(connection)
-            due = await _due(connection)
+            due = await ledger.due(connection)
         for row in unsettled:
             async with self._lock:
                 await self._settle(row)
@@ -86,7 +82,7 @@ class Sink:
     # -- creating ---------------------------------------------------------------------------------------------
 
     async def _open(
-        self, space: str, cluster_id: str, facts: ClusterFacts, decision: Decision, row: Row[Any] | None
+        self, space: str, cluster_id: str, facts: ClusterFacts, decision: Decision, row: Ticket | None
     ) -> Decision:
         if row is not None and row.state in {TicketState.RESERVED, TicketState.UNCERTAIN}:
             await self._settle(row)
@@ -127,7 +123,7 @@ class Sink:
         metrics.TICKETS.labels("opened").inc()
         log.info("issue opened", space=space, cluster_id=cluster_id, issue=ref.key)
 
-    async def _settle(self, row: Row[Any]) -> None:
+    async def _settle(self, row: Ticket) -> None:
         """Find out what became of a create, by its label, after waits that outlast the search's lag."""
         now = datetime.now(UTC)
         if row.next_find_at is not None and now < row.next_find_at:
@@ -145,7 +141,9 @@ class Sink:
             if len(found) > 1:
                 keys = ", ".join(ref.key for ref in found)
                 log.error("several issues carry one cluster's label", cluster_id=row.cluster_id, issues=keys)
-            await self._confirm(row.space, row.cluster_id, found[0], None, await self._now(row.space))
+            async with self._database.read() as connection:
+                event_time = await ledger.space_now(connection, row.space)
+            await self._confirm(row.space, row.cluster_id, found[0], None, event_time)
             return
         finds = row.finds + 1
         if not waits:
@@ -183,9 +181,7 @@ class Sink:
 
     # -- updating ---------------------------------------------------------------------------------------------
 
-    async def _update(
-        self, space: str, cluster_id: str, facts: ClusterFacts, decision: Decision, row: Row[Any]
-    ) -> None:
+    async def _update(self, space: str, cluster_id: str, facts: ClusterFacts, decision: Decision, row: Ticket) -> None:
         issue, quoted = await self._drafts.draft(space, cluster_id, facts, decision)
         sent = fingerprint(issue)
         if sent != row.sent_hash:
@@ -225,48 +221,11 @@ class Sink:
 
     async def _note(self, space: str, cluster_id: str, version: int, facts: ClusterFacts, decision: Decision) -> None:
         metrics.DECISIONS.labels(decision.action, decision.rule).inc()
-        row = {
-            "space": space,
-            "cluster_id": cluster_id,
-            "version": version,
-            "at": facts.now,
-            "action": decision.action,
-            "rule": decision.rule,
-            "reason": decision.reason,
-            "due_at": decision.due_at,
-        }
         async with self._database.write() as connection:
-            await upsert(connection, schema.decisions, [row])
-
-    async def _now(self, space: str) -> datetime:
-        async with self._database.read() as connection:
-            query = select(schema.spaces.c.now).where(schema.spaces.c.space == space)
-            now: datetime = (await connection.execute(query)).scalar_one()
-        return now
+            await ledger.note_decision(connection, space, cluster_id, version, decision, facts.now)
 
 
-def _filed(row: Row[Any] | None) -> Filed | None:
+def _filed(row: Ticket | None) -> Filed | None:
     if row is None or row.state != TicketState.OPEN:
         return None
     return Filed(people=row.people, platforms=tuple(row.platforms), updated_at=row.updated_at)
-
-
-async def _due(connection: Any) -> Sequence[tuple[str, str]]:
-    """Return clusters that time has made ready, and those whose change no wake-up has brought yet."""
-    decisions, clusters, spaces, tickets = schema.decisions, schema.clusters, schema.spaces, schema.tickets
-    query = (
-        select(clusters.c.space, clusters.c.cluster_id)
-        .join(spaces, spaces.c.space == clusters.c.space)
-        .outerjoin(
-            decisions,
-            (decisions.c.space == clusters.c.space) & (decisions.c.cluster_id == clusters.c.cluster_id),
-        )
-        .outerjoin(tickets, (tickets.c.space == clusters.c.space) & (tickets.c.cluster_id == clusters.c.cluster_id))
-        .where(
-            or_(
-                decisions.c.due_at <= spaces.c.now,
-                (tickets.c.state == TicketState.WAITING),
-            )
-        )
-    )
-    return [(row.space, row.cluster_id) for row in await connection.execute(query)]

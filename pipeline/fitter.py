@@ -14,6 +14,9 @@ import numpy.typing as npt
 
 from models.clusterer import Clusterer, ClusterFit
 
+WARM_UP = 64
+"""Vectors of the first fit, which is thrown away."""
+
 
 class Fitter(Protocol):
     """Starts a fit and promises its result."""
@@ -32,9 +35,11 @@ class ProcessFitter:
         self._clusterer = clusterer
         self._pool = self._new_pool()
 
-    @staticmethod
-    def _new_pool() -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn"), initializer=_end_with_parent)
+    def _new_pool(self) -> ProcessPoolExecutor:
+        pool = ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn"), initializer=_end_with_parent)
+        # Its imports take seconds: the first fit should not wait for them.
+        pool.submit(self._clusterer.fit, np.eye(WARM_UP, dtype=np.float32))
+        return pool
 
     def submit(self, vectors: npt.NDArray[np.float32]) -> Future[ClusterFit]:
         """Begin a fit; a process that was killed meanwhile is replaced first."""

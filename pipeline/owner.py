@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import select
-
 from models.clusterer import ClusterFit
 from pipeline.doors import Arrival
 from pipeline.entries import Body, Entry, Fitted, Posted, Ticked
@@ -25,8 +23,8 @@ from pipeline.fold import SpaceState
 from pipeline.received import Received, Refusal
 from pipeline.records import MessageRef
 from pipeline.state import Changes, FoldSettings
-from pipeline.store import leases, schema
-from pipeline.store.accounts import add_counts, save_reactions
+from pipeline.store import leases
+from pipeline.store.accounts import add_counts, offsets, save_reactions
 from pipeline.store.commands import save_commands
 from pipeline.store.database import Database
 from pipeline.store.spaces import MessageDetails, load_state, prefetch, save
@@ -129,7 +127,7 @@ class Owner:
         refs, authors = held.state.needs(arrival.body for arrival in arrivals if arrival.body is not None)
         async with self._database.read() as connection:
             await prefetch(connection, held.state, refs, authors)
-            seen = await _offsets(connection, space)
+            seen = await offsets(connection, space)
         batch = await self._in_thread(self._fold, held, arrivals, seen)
         async with self._database.write() as connection:
             await leases.hold(connection, space, held.epoch)
@@ -231,9 +229,3 @@ def _misfit(arrival: Arrival, state: SpaceState) -> str | None:
     if mean is None or not isinstance(arrival.body, Posted) or len(arrival.body.vector) == len(mean):
         return None
     return f"vector of {len(arrival.body.vector)} numbers in a space of {len(mean)}: embedded by another model?"
-
-
-async def _offsets(connection: Any, space: str) -> dict[tuple[str, int], int]:
-    table = schema.accounts
-    rows = await connection.execute(select(table).where(table.c.space == space))
-    return {(row.broker, row.partition): row.offset for row in rows}

@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -43,6 +43,7 @@ async def running(
     *,
     instance: int = 0,
     logs: Path | None = None,
+    environment: Mapping[str, str] | None = None,
     grace_s: float = GRACE_S,
 ) -> AsyncIterator[Running]:
     """Run stages for the block; at its end, however it comes, none of their processes is left.
@@ -53,6 +54,8 @@ async def running(
         Number of these workers among those of their stages, when several run.
     logs : Path, optional
         Folder of the children's logs; None: stderr.
+    environment : mapping, optional
+        Variables for the children, over those of this process.
 
     Raises
     ------
@@ -64,7 +67,7 @@ async def running(
         folder = stack.enter_context(metrics_folder(settings.data_dir))
         supervisor = Supervisor(
             stages,
-            environment={"GROUNDSWELL_KAFKA__BOOTSTRAP": bootstrap},
+            environment={**(environment or {}), "GROUNDSWELL_KAFKA__BOOTSTRAP": bootstrap},
             logs=logs,
             metrics_dir=folder,
             command=lambda stage: [sys.executable, "-m", "pipeline.worker", stage, "--instance", str(instance)],

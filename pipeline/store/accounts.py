@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from pipeline.doors import Arrival
 
 
+async def offsets(connection: AsyncConnection, space: str) -> dict[tuple[str, int], int]:
+    """Return, by broker and partition of `community.events`, the highest offset that was counted."""
+    table = schema.accounts
+    rows = await connection.execute(select(table).where(table.c.space == space))
+    return {(row.broker, row.partition): row.offset for row in rows}
+
+
 async def add_counts(
     connection: AsyncConnection,
     space: str,

@@ -24,8 +24,11 @@ from pipeline.decide import ClusterFacts, Decision
 from pipeline.records import MessageRef
 from pipeline.state import Status
 from pipeline.store import schema
+from pipeline.store.spaces import upsert
 from pipeline.trackers.port import IssueDraft, IssueRef
 
+Ticket = Row[Any]
+"""A row of `tickets`."""
 Quoted = tuple[MessageRef, int]
 """A message and the entry that brought the revision that was quoted."""
 
@@ -188,6 +191,42 @@ async def unsettled(connection: AsyncConnection) -> Sequence[Row[Any]]:
     table = schema.tickets
     states = [TicketState.RESERVED, TicketState.UNCERTAIN]
     return (await connection.execute(select(table).where(table.c.state.in_(states)))).all()
+
+
+async def note_decision(
+    connection: AsyncConnection, space: str, cluster_id: str, version: int, decision: Decision, now: datetime
+) -> None:
+    """Keep the latest decision about a cluster, and which version of it was decided about."""
+    row = {
+        "space": space,
+        "cluster_id": cluster_id,
+        "version": version,
+        "at": now,
+        "action": decision.action,
+        "rule": decision.rule,
+        "reason": decision.reason,
+        "due_at": decision.due_at,
+    }
+    await upsert(connection, schema.decisions, [row])
+
+
+async def due(connection: AsyncConnection) -> list[tuple[str, str]]:
+    """Return (space, cluster id) of what to look at again though it did not change: its time came, or the tracker's."""
+    decisions, spaces, tickets = schema.decisions, schema.spaces, schema.tickets
+    by_time = (
+        select(decisions.c.space, decisions.c.cluster_id)
+        .join(spaces, spaces.c.space == decisions.c.space)
+        .where(decisions.c.due_at <= spaces.c.now)
+    )
+    waiting = select(tickets.c.space, tickets.c.cluster_id).where(tickets.c.state == TicketState.WAITING)
+    return [(row.space, row.cluster_id) for row in await connection.execute(by_time.union(waiting))]
+
+
+async def space_now(connection: AsyncConnection, space: str) -> datetime:
+    """Return the space's clock: event time, moved by messages and ticks."""
+    query = select(schema.spaces.c.now).where(schema.spaces.c.space == space)
+    now: datetime = (await connection.execute(query)).scalar_one()
+    return now
 
 
 async def _set(connection: AsyncConnection, space: str, cluster_id: str, values: dict[str, Any]) -> None:

@@ -1,0 +1,59 @@
+"""`bench`: how fast the walk is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.context import connect_broker, embedded_broker
+from pipeline.cli.screen import note, say
+from pipeline.demo import shipped_archive
+from pipeline.settings import Settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the program."""
+    app.command("bench")(bench)
+
+
+def bench(
+    *,
+    archive: Annotated[
+        Path | None, typer.Argument(help="Texts to measure on.", show_default="the shipped archive")
+    ] = None,
+    messages: Annotated[int, typer.Option("--messages", min=300, help="How many different texts at most.")] = 5_000,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Measure messages per second, as a ratio to the model alone on the same texts in the same run.
+
+    Loading the models is left out: a worker does it once in its life. Uses topics and a database of its own, and
+    removes them. Stop other work first.
+
+    Example: groundswell bench archive.jsonl.gz --messages 5000
+    """
+    from pipeline.bench import bench as measure
+
+    settings = Settings.load()
+    started_here = settings.kafka.bootstrap is None and not embedded_broker(settings).status().running
+    bootstrap = connect_broker(settings, start=True, on_progress=note)
+    try:
+        result = asyncio.run(measure(settings, bootstrap, archive or shipped_archive(), messages, note))
+    finally:
+        if started_here:
+            embedded_broker(settings).stop()
+    if as_json:
+        ratios = {"embed_ratio": result.embed_ratio, "end_to_end_ratio": result.end_to_end_ratio}
+        say(json.dumps(asdict(result) | ratios))
+        return
+    say(f"{result.messages:,} messages")
+    say(
+        f"model alone   {result.bare_per_s:8.1f}/s  (batch {result.batch_size}; {result.bare_before_per_s:.1f} before, "
+        f"{result.bare_after_per_s:.1f} after)"
+    )
+    say(f"embed stage   {result.embed_per_s:8.1f}/s  {result.embed_ratio:.2f} of the model alone")
+    say(f"end to end    {result.end_to_end_per_s:8.1f}/s  {result.end_to_end_ratio:.2f} of the model alone")

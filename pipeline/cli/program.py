@@ -1,0 +1,43 @@
+"""The program: all commands put together."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
+import typer
+
+from pipeline.cli import benchmarking, checking, dead, deciding, demonstrating, publishing, reading, running, serving
+
+app = typer.Typer(
+    name="groundswell",
+    help="Find what a product's community keeps saying, and file it as issues.\n\nBegin with: groundswell demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(asked: bool) -> None:  # noqa: FBT001 (typer calls it so)
+    if asked:
+        try:
+            found = version("groundswell")
+        except PackageNotFoundError:
+            found = "not installed"
+        typer.echo(f"groundswell {found}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    del show_version
+
+
+for _topic in (demonstrating, running, publishing, serving, reading, deciding, dead, checking, benchmarking):
+    _topic.register(app)
