@@ -1,13 +1,15 @@
 """Stage 3: look at a changed cluster, decide, and write to the tracker what the ledger allows.
 
 Reserve → create → confirm, each step in a transaction of its own. A process that dies between two of them leaves a
-reserved row: the next one searches for the issue by its label and never creates it blindly.
+reserved row: the next one searches for the issue by its label and never creates it blindly. Several workers may look
+at one cluster at once: what one of them reserved, the others leave to it for `PATIENCE`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import structlog
 
@@ -25,15 +27,27 @@ from pipeline.trackers.port import IssueDraft, IssueRef, Tracker
 
 log = structlog.get_logger()
 
+PATIENCE: Final = timedelta(seconds=60)
+"""A claim this old belongs to nobody any more; longer than a tracker's call can wait (the local one for 30 s)."""
+
 
 class Sink:
     """Decides about clusters and files tickets, one cluster at a time."""
 
-    def __init__(self, database: Database, tracker: Tracker, policy: PolicySettings, mode: Mode) -> None:
+    def __init__(
+        self,
+        database: Database,
+        tracker: Tracker,
+        policy: PolicySettings,
+        mode: Mode,
+        *,
+        patience: timedelta = PATIENCE,
+    ) -> None:
         self._database = database
         self._tracker = tracker
         self._policy = policy
         self._mode = mode
+        self._patience = patience
         self._lock = asyncio.Lock()
         self._drafts = Drafts(database)
 
@@ -51,12 +65,21 @@ class Sink:
             async with self._database.read() as connection:
                 found = await cluster_facts(connection, space, cluster_id, self._policy.window)
                 row = await ledger.ticket(connection, space, cluster_id)
+                decided = await ledger.decided(connection, space, cluster_id)
+            if row is not None and row.state in ledger.UNSETTLED and await self._settle(row):
+                row = await self._ticket(space, cluster_id)
             if found is None:
                 return None
             facts, version = found
             decision = decide(facts, _filed(row), self._policy, self._mode)
-            if decision.action is Action.OPEN:
-                decision = await self._open(space, cluster_id, facts, decision, row)
+            if decision.action is Action.OPEN and row is not None and row.state in ledger.UNSETTLED:
+                decision = Decision(
+                    Action.SKIP, "uncertain", "an earlier create has no known outcome yet; being searched for"
+                )
+            elif decision.action is Action.OPEN and _refused(row) and decided == version:
+                decision = Decision(Action.SKIP, "refused", "refused by the tracker, and unchanged since")
+            elif decision.action is Action.OPEN:
+                await self._open(space, cluster_id, facts, decision)
             elif decision.action is Action.UPDATE and row is not None:
                 await self._update(space, cluster_id, facts, decision, row)
             elif row is not None and row.state == TicketState.OPEN and row.comment_id is None:
@@ -68,11 +91,16 @@ class Sink:
         """Come back to what no message will wake: uncertain creates, and decisions whose time has come."""
         async with self._database.read() as connection:
             unsettled = await ledger.unsettled(connection)
-            stale = await ledger.stale_quotes(connection)
-            due = await ledger.due(connection)
-        for row in unsettled:
+        for old in unsettled:
             async with self._lock:
-                await self._settle(row)
+                # Read again: whoever held the lock may have settled it.
+                row = await self._ticket(old.space, old.cluster_id)
+                settled = row is not None and row.state in ledger.UNSETTLED and await self._settle(row)
+            if settled:
+                await self.consider(old.space, old.cluster_id)
+        async with self._database.read() as connection:
+            stale = [*await ledger.stale_quotes(connection), *await ledger.uncommented(connection)]
+            due = await ledger.due(connection)
         for space, cluster_id in stale:
             async with self._lock:
                 await self._requote(space, cluster_id)
@@ -81,12 +109,7 @@ class Sink:
 
     # -- creating ---------------------------------------------------------------------------------------------
 
-    async def _open(
-        self, space: str, cluster_id: str, facts: ClusterFacts, decision: Decision, row: Ticket | None
-    ) -> Decision:
-        if row is not None and row.state in {TicketState.RESERVED, TicketState.UNCERTAIN}:
-            await self._settle(row)
-            return Decision(Action.SKIP, "uncertain", "an earlier create has no known outcome yet; being searched for")
+    async def _open(self, space: str, cluster_id: str, facts: ClusterFacts, decision: Decision) -> None:
         issue, quoted = await self._drafts.draft(space, cluster_id, facts, decision)
         async with self._database.write() as connection:
             reserved = await ledger.reserve(
@@ -94,7 +117,6 @@ class Sink:
             )
         if reserved:
             await self._create(space, cluster_id, issue, quoted, facts.now)
-        return decision
 
     async def _create(self, space: str, cluster_id: str, issue: IssueDraft, quoted: list[Said], now: datetime) -> None:
         try:
@@ -119,24 +141,32 @@ class Sink:
 
     async def _confirm(self, space: str, cluster_id: str, ref: IssueRef, sent_hash: str | None, now: datetime) -> None:
         async with self._database.write() as connection:
-            await ledger.confirm(connection, space, cluster_id, ref, sent_hash, now)
-        metrics.TICKETS.labels("opened").inc()
-        log.info("issue opened", space=space, cluster_id=cluster_id, issue=ref.key)
+            first = await ledger.confirm(connection, space, cluster_id, ref, sent_hash, now)
+        if first:
+            metrics.TICKETS.labels("opened").inc()
+            log.info("issue opened", space=space, cluster_id=cluster_id, issue=ref.key)
 
-    async def _settle(self, row: Ticket) -> None:
-        """Find out what became of a create, by its label, after waits that outlast the search's lag."""
+    async def _settle(self, row: Ticket) -> bool:
+        """Find out what became of a create, by its label, after waits that outlast the search's lag.
+
+        Return whether that is known now: the ticket is open, or it may be created again.
+        """
         now = datetime.now(UTC)
+        if row.state == TicketState.RESERVED and now - row.reserved_at < self._patience:
+            return False  # another worker may be creating it right now
         if row.next_find_at is not None and now < row.next_find_at:
-            return
+            return False
         waits = self._tracker.search_lag_s
         if waits and row.finds == 0 and row.next_find_at is None:
             await self._doubt(row.space, row.cluster_id, row.problem or "a create was cut short", finds=0)
-            return
+            return False
         try:
             found = await asyncio.to_thread(self._tracker.find, row.label)
-        except RetriableError as exc:
+        except (RetriableError, SkippableError) as exc:
+            wait = timedelta(seconds=exc.retry_after_s) if isinstance(exc, RetriableError) else timedelta(hours=1)
             log.warning("cannot search", cluster_id=row.cluster_id, reason=str(exc))
-            return
+            await self._state(row.space, row.cluster_id, TicketState.UNCERTAIN, str(exc), now + wait, row.finds)
+            return False
         if found:
             if len(found) > 1:
                 keys = ", ".join(ref.key for ref in found)
@@ -144,14 +174,14 @@ class Sink:
             async with self._database.read() as connection:
                 event_time = await ledger.space_now(connection, row.space)
             await self._confirm(row.space, row.cluster_id, found[0], None, event_time)
-            return
+            return True
         finds = row.finds + 1
         if not waits:
             # This tracker's search sees every write: nothing came of the create, so it may be repeated.
             await self._state(
                 row.space, row.cluster_id, TicketState.WAITING, "a create was cut short before it was sent"
             )
-            return
+            return True
         if finds >= len(waits):
             metrics.TICKETS.labels("uncertain").inc()
             problem = f"no issue with label {row.label} after {finds} searches: look in the tracker, and decide there"
@@ -159,8 +189,9 @@ class Sink:
                 row.space, row.cluster_id, TicketState.UNCERTAIN, problem, now + timedelta(hours=1), finds
             )
             log.error("issue uncertain", space=row.space, cluster_id=row.cluster_id, label=row.label)
-            return
+            return False
         await self._doubt(row.space, row.cluster_id, row.problem or "", finds)
+        return False
 
     async def _doubt(self, space: str, cluster_id: str, problem: str, finds: int) -> None:
         waits = self._tracker.search_lag_s
@@ -183,46 +214,74 @@ class Sink:
 
     async def _update(self, space: str, cluster_id: str, facts: ClusterFacts, decision: Decision, row: Ticket) -> None:
         issue, quoted = await self._drafts.draft(space, cluster_id, facts, decision)
-        sent = fingerprint(issue)
+        sent: str | None = fingerprint(issue)
+        problem = None
         if sent != row.sent_hash:
-            await asyncio.to_thread(self._tracker.update, row.issue_id, issue)
-            metrics.TICKETS.labels("updated").inc()
-            log.info("issue updated", space=space, cluster_id=cluster_id, issue=row.issue_key)
+            try:
+                await asyncio.to_thread(self._tracker.update, row.issue_id, issue)
+                metrics.TICKETS.labels("updated").inc()
+                log.info("issue updated", space=space, cluster_id=cluster_id, issue=row.issue_key)
+            except SkippableError as exc:
+                # People deleted the issue, or the text is refused: asked again when the cluster has grown as much.
+                metrics.TICKETS.labels("refused").inc()
+                log.error("update refused", space=space, cluster_id=cluster_id, issue=row.issue_key, reason=str(exc))
+                sent, problem = row.sent_hash, str(exc)
         async with self._database.write() as connection:
-            await ledger.note_update(connection, space, cluster_id, facts, decision, sent, facts.now)
+            await ledger.note_update(connection, space, cluster_id, facts, decision, sent, facts.now, problem)
         await self._quote(space, cluster_id, row.issue_id, row.comment_id, quoted)
 
     async def _quote(
         self, space: str, cluster_id: str, issue_id: str, comment_id: str | None, quoted: list[Said]
     ) -> None:
-        """Write the quotes comment; RetriableError leaves a note that makes `sweep` come back to it."""
+        """Write the quotes comment; when that fails or is cut short, `sweep` comes back to it."""
         if comment_id == "":
             return
         text = quotes_comment([Quote(item.text, item.permalink) for item in quoted])
         if not text and comment_id is None:
             return
+        refs = [(item.ref, item.seq) for item in quoted]
+        now = datetime.now(UTC)
+        async with self._database.write() as connection:
+            if comment_id is None and not await ledger.claim_comment(
+                connection, space, cluster_id, now, now + self._patience
+            ):
+                return
+            # Before the words leave: what dies after this still knows whose words may stand there.
+            await ledger.intend_quotes(connection, space, cluster_id, refs)
         try:
             written = await asyncio.to_thread(self._tracker.put_comment, issue_id, comment_id, text)
         except SkippableError as exc:
             log.error("quotes refused", space=space, cluster_id=cluster_id, reason=str(exc))
             written = ""
+        except (RetriableError, FatalError):
+            if comment_id is None:
+                async with self._database.write() as connection:
+                    await ledger.release_comment(connection, space, cluster_id)
+            raise
         async with self._database.write() as connection:
-            await ledger.note_comment(connection, space, cluster_id, written, [(item.ref, item.seq) for item in quoted])
+            await ledger.note_comment(connection, space, cluster_id, written, refs)
 
     async def _requote(self, space: str, cluster_id: str) -> None:
-        """Someone edited or deleted what a ticket quotes: quote others."""
-        async with self._database.read() as connection:
-            row = await ledger.ticket(connection, space, cluster_id)
+        """Quote what is typical now: something quoted was edited or deleted, or nothing was quoted yet."""
+        row = await self._ticket(space, cluster_id)
         if row is not None and row.issue_id is not None:
             quoted = await self._drafts.quotes(space, cluster_id)
             await self._quote(space, cluster_id, row.issue_id, row.comment_id, quoted)
 
     # -- bookkeeping ------------------------------------------------------------------------------------------
 
+    async def _ticket(self, space: str, cluster_id: str) -> Ticket | None:
+        async with self._database.read() as connection:
+            return await ledger.ticket(connection, space, cluster_id)
+
     async def _note(self, space: str, cluster_id: str, version: int, facts: ClusterFacts, decision: Decision) -> None:
         metrics.DECISIONS.labels(decision.action, decision.rule).inc()
         async with self._database.write() as connection:
             await ledger.note_decision(connection, space, cluster_id, version, decision, facts.now)
+
+
+def _refused(row: Ticket | None) -> bool:
+    return row is not None and row.state == TicketState.REFUSED
 
 
 def _filed(row: Ticket | None) -> Filed | None:

@@ -50,6 +50,7 @@ class SpaceState:
         self.seq = 0
         self.now: datetime | None = None
         self.seen_since_fit = 0
+        self.fit_size = 0
         self.next_number = 1
         self.members: dict[MessageRef, Member] = {}
         self.followers: dict[MessageRef, set[MessageRef]] = {}
@@ -336,15 +337,17 @@ class SpaceState:
         elif self.centroids.mean is None:
             needed = settings.first_fit
         else:
-            needed = max(settings.fit_min_new, int(settings.fit_growth * min(len(self.members), settings.window)))
+            needed = max(settings.fit_min_new, int(settings.fit_growth * self.fit_size))
         if self.seen_since_fit < needed:
             return
         members = self.fit_members()
         vectors = [m.vector for m in members if m.vector is not None]
         if not vectors:
             return
-        self.seen_since_fit = 0
+        seen, self.seen_since_fit = self.seen_since_fit, 0
+        self.fit_size = len(members)
         self.fit = FitRequest(
+            seen=seen,
             begun_seq=self.seq,
             due_seq=self.seq + max(1, needed // 2),
             refs=tuple(m.ref for m in members),

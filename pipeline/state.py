@@ -38,7 +38,7 @@ class FoldSettings:
     """Messages before the first fit."""
     fit_growth: float = 0.20
     fit_min_new: int = 60
-    """A fit follows after `max(fit_min_new, fit_growth * messages in the window)` new messages."""
+    """A fit follows after `max(fit_min_new, fit_growth * messages of the last fit)` new messages."""
     idle_min_new: int = 10
     """A tick (nothing arrived for a while) begins a fit already after this many."""
     attach_floor: float = 0.5
@@ -133,6 +133,8 @@ class LineageEvent:
 class FitRequest:
     """What a fit is to look at, frozen when it begins; apply its result at `due_seq` at the latest."""
 
+    seen: int
+    """New messages that made it due; a restart that loses the fit must know of them."""
     begun_seq: int
     due_seq: int
     refs: tuple[MessageRef, ...]

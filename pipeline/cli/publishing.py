@@ -125,13 +125,9 @@ def _files(path: Path) -> list[Path]:
 
 
 def _publish_one(settings: Settings, bootstrap: str, file: Path, *, resume: bool) -> None:
-    bar = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        TimeElapsedColumn(),
-        console=console(stderr=True),
-        transient=True,
-    )
+    screen = console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    bar = Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
     with bar:
         task = bar.add_task(f"publishing {file.name}", total=None)
 

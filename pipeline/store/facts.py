@@ -142,11 +142,12 @@ def typical(said: list[Said], count: int) -> list[Said]:
 
 def release_after(said: list[Said]) -> str | None:
     """Return the release that at least a third of those who name one name, when three people or more name it."""
-    named = Counter(release for release, _ in {(item.release, item.author) for item in said if item.release})
-    if not named:
+    pairs = {(item.release, item.author) for item in said if item.release}
+    if not pairs:
         return None
+    named, people = Counter(release for release, _ in pairs), {author for _, author in pairs}
     release, count = max(named.items(), key=lambda pair: (pair[1], pair[0] or ""))
-    return release if count >= 3 and count * 3 >= named.total() else None
+    return release if count >= 3 and count * 3 >= len(people) else None
 
 
 def _said(row: Row[Any]) -> Said:

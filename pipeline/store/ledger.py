@@ -7,6 +7,9 @@
 | open | the issue exists and its id is known | |
 | waiting | the tracker said "later" and nothing was written | reserved |
 | refused | the tracker will not have this draft; `problem` says why | reserved, once the cluster changed |
+
+`next_find_at` is when an uncertain create may be searched for again; of an open ticket without a comment, when the
+claim of the one who writes it runs out.
 """
 
 from __future__ import annotations
@@ -14,9 +17,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Row, and_, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, delete, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -41,6 +44,10 @@ class TicketState(StrEnum):
     OPEN = "open"
     WAITING = "waiting"
     REFUSED = "refused"
+
+
+UNSETTLED: Final = frozenset({TicketState.RESERVED, TicketState.UNCERTAIN})
+"""A create may be under way, or its outcome is not known."""
 
 
 async def ticket(connection: AsyncConnection, space: str, cluster_id: str) -> Row[Any] | None:
@@ -90,8 +97,8 @@ async def reserve(
 
 async def confirm(
     connection: AsyncConnection, space: str, cluster_id: str, ref: IssueRef, sent_hash: str | None, now: datetime
-) -> None:
-    """Note the issue that exists now."""
+) -> bool:
+    """Note the issue that exists now; False when another worker did so before."""
     values = {
         "state": TicketState.OPEN,
         "issue_id": ref.id,
@@ -103,7 +110,7 @@ async def confirm(
         "problem": None,
         "next_find_at": None,
     }
-    await _set(connection, space, cluster_id, values)
+    return await _set(connection, space, cluster_id, values, schema.tickets.c.state != TicketState.OPEN)
 
 
 async def set_state(
@@ -115,9 +122,9 @@ async def set_state(
     next_find_at: datetime | None = None,
     finds: int = 0,
 ) -> None:
-    """Note that a create did not, or may not have, come to an issue."""
+    """Note that a create did not, or may not have, come to an issue; nothing when its outcome is known by now."""
     values = {"state": state, "problem": problem, "next_find_at": next_find_at, "finds": finds}
-    await _set(connection, space, cluster_id, values)
+    await _set(connection, space, cluster_id, values, schema.tickets.c.state.in_(UNSETTLED))
 
 
 async def note_update(
@@ -125,45 +132,75 @@ async def note_update(
     space: str,
     cluster_id: str,
     facts: ClusterFacts,
-    decision: Decision,
-    sent_hash: str,
+    sent_hash: str | None,
     now: datetime,
+    problem: str | None,
 ) -> None:
-    """Note what the issue says now."""
+    """Note what the issue says now, or why the tracker would not have it."""
     values = {
         "people": facts.people,
         "messages": facts.messages,
         "platforms": list(facts.platforms),
-        "reason": decision.reason,
         "sent_hash": sent_hash,
         "updated_at": now,
+        "problem": problem,
     }
     await _set(connection, space, cluster_id, values)
+
+
+async def claim_comment(
+    connection: AsyncConnection, space: str, cluster_id: str, now: datetime, until: datetime
+) -> bool:
+    """Claim the right to write the first comment until then: two workers would write two."""
+    table = schema.tickets
+    free = or_(table.c.next_find_at.is_(None), table.c.next_find_at <= now)
+    unwritten = and_(table.c.state == TicketState.OPEN, table.c.comment_id.is_(None))
+    return await _set(connection, space, cluster_id, {"next_find_at": until}, and_(unwritten, free))
+
+
+async def release_comment(connection: AsyncConnection, space: str, cluster_id: str) -> None:
+    """Give the claim back: the comment was not written."""
+    await _set(connection, space, cluster_id, {"next_find_at": None}, schema.tickets.c.state == TicketState.OPEN)
+
+
+async def intend_quotes(connection: AsyncConnection, space: str, cluster_id: str, quoted: Sequence[Quoted]) -> None:
+    """Remember, before a comment is written, what it will quote beside what it may quote already.
+
+    Of a message that is there already the old revision stays: it may be all that was ever written.
+    """
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    if quoted:
+        statement = dialect.insert(schema.quotes).on_conflict_do_nothing()
+        await connection.execute(statement, _quote_rows(space, cluster_id, quoted))
 
 
 async def note_comment(
     connection: AsyncConnection, space: str, cluster_id: str, comment_id: str, quoted: Sequence[Quoted]
 ) -> None:
     """Remember the quotes comment ("": people deleted it) and which revision of which message it quotes."""
-    await _set(connection, space, cluster_id, {"comment_id": comment_id})
+    await _set(connection, space, cluster_id, {"comment_id": comment_id, "next_find_at": None})
     table = schema.quotes
     await connection.execute(delete(table).where(table.c.space == space, table.c.cluster_id == cluster_id))
     if quoted and comment_id:
-        rows = [
-            {
-                "space": space,
-                "cluster_id": cluster_id,
-                "platform": ref.platform,
-                "message_id": ref.message_id,
-                "seq": seq,
-            }
-            for ref, seq in quoted
-        ]
-        await connection.execute(insert(table), rows)
+        await connection.execute(insert(table), _quote_rows(space, cluster_id, quoted))
+
+
+def _quote_rows(space: str, cluster_id: str, quoted: Sequence[Quoted]) -> list[dict[str, Any]]:
+    own = {"space": space, "cluster_id": cluster_id}
+    return [own | {"platform": ref.platform, "message_id": ref.message_id, "seq": seq} for ref, seq in quoted]
+
+
+async def uncommented(connection: AsyncConnection) -> list[tuple[str, str]]:
+    """Return (space, cluster id) of tickets whose quotes comment was never written: a process died before it."""
+    table = schema.tickets
+    query = select(table.c.space, table.c.cluster_id).where(
+        table.c.state == TicketState.OPEN, table.c.comment_id.is_(None)
+    )
+    return [(row.space, row.cluster_id) for row in await connection.execute(query)]
 
 
 async def stale_quotes(connection: AsyncConnection) -> list[tuple[str, str]]:
-    """Return (space, cluster id) of tickets whose quotes comment holds words that were edited or deleted since."""
+    """Return (space, cluster id) of tickets that quote what was edited, deleted or set aside (a raid) since."""
     quotes, messages = schema.quotes, schema.messages
     same = and_(
         messages.c.space == quotes.c.space,
@@ -174,7 +211,7 @@ async def stale_quotes(connection: AsyncConnection) -> list[tuple[str, str]]:
         select(quotes.c.space, quotes.c.cluster_id)
         .distinct()
         .join(messages, same)
-        .where(or_(messages.c.seq != quotes.c.seq, messages.c.status == Status.ERASED))
+        .where(or_(messages.c.seq != quotes.c.seq, messages.c.status != Status.CLUSTERED))
     )
     return [(row.space, row.cluster_id) for row in await connection.execute(query)]
 
@@ -189,8 +226,7 @@ async def summaries(connection: AsyncConnection, space: str, but: str) -> list[s
 async def unsettled(connection: AsyncConnection) -> Sequence[Row[Any]]:
     """Return the rows whose create has no known outcome."""
     table = schema.tickets
-    states = [TicketState.RESERVED, TicketState.UNCERTAIN]
-    return (await connection.execute(select(table).where(table.c.state.in_(states)))).all()
+    return (await connection.execute(select(table).where(table.c.state.in_(UNSETTLED)))).all()
 
 
 async def note_decision(
@@ -229,8 +265,23 @@ async def space_now(connection: AsyncConnection, space: str) -> datetime:
     return now
 
 
-async def _set(connection: AsyncConnection, space: str, cluster_id: str, values: dict[str, Any]) -> None:
+async def decided(connection: AsyncConnection, space: str, cluster_id: str) -> int | None:
+    """Return the cluster's version that was last decided about."""
+    table = schema.decisions
+    query = select(table.c.version).where(table.c.space == space, table.c.cluster_id == cluster_id)
+    return await connection.scalar(query)
+
+
+async def _set(
+    connection: AsyncConnection,
+    space: str,
+    cluster_id: str,
+    values: dict[str, Any],
+    condition: ColumnElement[bool] | None = None,
+) -> bool:
+    """Change a row, when `condition` holds of it still."""
     table = schema.tickets
-    await connection.execute(
-        update(table).where(table.c.space == space, table.c.cluster_id == cluster_id).values(**values)
-    )
+    statement = update(table).where(table.c.space == space, table.c.cluster_id == cluster_id).values(**values)
+    if condition is not None:
+        statement = statement.where(condition)
+    return (await connection.execute(statement)).rowcount == 1

@@ -58,6 +58,7 @@ spaces = Table(
     Column("seq", BigInteger, nullable=False),
     Column("now", UtcDateTime),
     Column("seen_since_fit", Integer, nullable=False),
+    Column("fit_size", Integer, nullable=False),
     Column("next_number", Integer, nullable=False),
     Column("mean", LargeBinary),
 )

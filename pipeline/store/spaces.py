@@ -43,7 +43,8 @@ async def load_state(connection: AsyncConnection, space: str, settings: FoldSett
     if header is None:
         return state
     state.seq, state.now = header.seq, header.now
-    state.seen_since_fit, state.next_number = header.seen_since_fit, header.next_number
+    state.seen_since_fit, state.fit_size = header.seen_since_fit, header.fit_size
+    state.next_number = header.next_number
     table = schema.clusters
     for row in await connection.execute(select(table).where(table.c.space == space).order_by(table.c.number)):
         state.clusters[row.cluster_id] = _cluster(row)
@@ -138,7 +139,8 @@ async def save(
         "space": space,
         "seq": state.seq,
         "now": state.now,
-        "seen_since_fit": state.seen_since_fit,
+        "seen_since_fit": state.seen_since_fit + (state.fit.seen if state.fit is not None else 0),
+        "fit_size": state.fit_size,
         "next_number": state.next_number,
         "mean": mean.tobytes() if mean is not None else None,
     }

@@ -189,6 +189,7 @@ def upgrade() -> None:
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("now", UtcDateTime(), nullable=True),
         sa.Column("seen_since_fit", sa.Integer(), nullable=False),
+        sa.Column("fit_size", sa.Integer(), nullable=False),
         sa.Column("next_number", sa.Integer(), nullable=False),
         sa.Column("mean", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("space"),

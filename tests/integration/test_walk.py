@@ -1,0 +1,386 @@
+"""From archive lines to tickets: all three stages as real processes, on a real broker and a real SQLite file.
+
+One walk runs for the whole file; each test has a space of its own in it. The last test ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import count, islice
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.walk import ARCHIVE, REDELIVERED, Walk, check_books
+
+from connectors.publisher import Publisher
+from pipeline.broker import EmbeddedBroker
+from pipeline.dead_letters import retry
+from pipeline.records import (
+    Command,
+    CommandName,
+    Event,
+    EventType,
+    Kinds,
+    MessageData,
+    Origin,
+    Signal,
+    encode,
+    pack_vector,
+)
+from pipeline.topics import CLUSTERS_CHANGED, EVENTS, SIGNALS, delete_topics, ensure_topics
+
+pytestmark = pytest.mark.timeout(240)
+
+START = datetime(2026, 6, 1, 8, tzinfo=UTC)
+NO_CONCERN = {None, "chatter", "question", "praise", "oneoff", "spam"}
+SETTINGS = {
+    # A few dozen messages are to be clustered, and looked at again, within seconds.
+    "CLUSTERS__FIRST_FIT": "20",
+    "CLUSTERS__FIT_MIN_NEW": "20",
+    "CLUSTERS__FIT_GROWTH": "0.05",
+    "CLUSTERS__MIN_CLUSTER_SIZE": "4",
+    "CLUSTERS__ALL_KINDS": "true",
+    "POLICY__MIN_PEOPLE": "3",
+    "SPACE": "acme",
+}
+
+
+@pytest.fixture(scope="module")
+def walk(broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
+    """The stages, running."""
+    prefix = f"walk-{uuid.uuid4().hex[:8]}."
+    ensure_topics(broker.bootstrap, prefix, partitions=2)
+    one = Walk(broker.bootstrap, prefix, tmp_path_factory.mktemp("walk"), settings=SETTINGS).start()
+    yield one
+    one.stop()
+    delete_topics(broker.bootstrap, prefix)
+
+
+# -- what people say ----------------------------------------------------------------------------------------------
+
+
+def concerns(labels: int = 3, each: int = 12) -> list[list[str]]:
+    """Return texts of the shipped archive, by concern, most frequent first."""
+    by_label: dict[str, list[str]] = {}
+    with ARCHIVE.open(encoding="utf-8") as lines:
+        for line in map(json.loads, lines):
+            if line.get("text") and line.get("label") not in NO_CONCERN and not line.get("reply_to"):
+                by_label.setdefault(line["label"], []).append(line["text"])
+    frequent = sorted(by_label.values(), key=len, reverse=True)[:labels]
+    return [texts[:each] for texts in frequent]
+
+
+def said(texts: list[list[str]], mark: str, start: datetime = START) -> list[dict[str, Any]]:
+    """Return archive lines: every text by an author of its own, with `mark` and its number in it."""
+    numbers = count()
+    return [
+        {
+            "id": f"{mark}{(number := next(numbers))}",
+            "source": "forum",
+            "channel": "talk",
+            "author": f"{mark}-author{number}",
+            "time": (start + timedelta(minutes=20 * number)).isoformat(),
+            "text": f"{text} {mark}{number}x",
+        }
+        for row in zip(*texts, strict=False)
+        for text in row
+    ]
+
+
+def biggest_cluster(walk: Walk, space: str) -> str | None:
+    """Return the live cluster with most members."""
+    found = walk.rows(
+        "SELECT cluster_id FROM clusters WHERE space = ? AND merged_into IS NULL AND count >= 4 ORDER BY count DESC",
+        space,
+    )
+    return str(found[0]["cluster_id"]) if found else None
+
+
+def send(walk: Walk, space: str, name: CommandName, cluster_id: str, value: str | None = None, **more: str) -> Command:
+    """Publish a person's decision through the topic."""
+    command = Command(
+        id=more.get("id", uuid.uuid4().hex),
+        space=space,
+        name=name,
+        cluster_id=cluster_id,
+        by="ann",
+        time=datetime.now(UTC),
+        value=value,
+    )
+
+    async def main() -> None:
+        async with Publisher(walk.bootstrap, walk.prefix) as publisher:
+            await publisher.send_command(command)
+
+    asyncio.run(main())
+    return command
+
+
+def cluster(walk: Walk, space: str, cluster_id: str) -> Any:
+    return walk.rows("SELECT * FROM clusters WHERE space = ? AND cluster_id = ?", space, cluster_id)[0]
+
+
+def places_of(walk: Walk, words: str) -> list[str]:
+    """Return every table and column of the database that holds `words`."""
+    found = []
+    for table in [row["name"] for row in walk.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]:
+        for row in walk.rows(f'SELECT * FROM "{table}"'):
+            found += [f"{table}.{column}" for column in row.keys() if words in str(row[column])]  # noqa: SIM118
+    return sorted(set(found))
+
+
+def comment(walk: Walk, issue: str) -> str:
+    return "".join(row["body"] for row in walk.rows("SELECT body FROM local_comments WHERE issue = ?", issue))
+
+
+def opened(walk: Walk, space: str, cluster_id: str) -> str | None:
+    """Return the issue that a cluster's ticket is, once its comment quotes someone."""
+    rows = walk.rows(
+        "SELECT issue_id FROM tickets WHERE space = ? AND cluster_id = ? AND state = 'open' AND comment_id > ''",
+        space,
+        cluster_id,
+    )
+    return str(rows[0]["issue_id"]) if rows else None
+
+
+# -- the archive --------------------------------------------------------------------------------------------------
+
+
+def test_every_event_of_the_archive_is_accounted_for_and_tickets_open(walk: Walk) -> None:
+    path = walk.folder / "first300.jsonl"
+    with ARCHIVE.open(encoding="utf-8") as lines:
+        path.write_text("".join(islice(lines, 300)), encoding="utf-8")
+    tally = walk.publish(path, "archive")
+    walk.until(lambda: walk.taken("archive").total() >= 300, "300 events taken", 120)
+    walk.settle()
+    taken = walk.taken("archive")
+    del taken[REDELIVERED]
+    expected = {kind.removeprefix("community.").removesuffix(".v1"): n for kind, n in tally.published.items()}
+    assert dict(taken) == expected
+    assert taken.total() + len(walk.dead()) == walk.published() == 300
+    books = check_books(walk, "archive")
+    assert books["messages"] == expected["message.created"]
+    assert books["tickets"] >= 1
+
+    tables = ("messages", "clusters", "tickets", "reactions", "local_issues")
+    before = {table: walk.one(f"SELECT count(*) FROM {table}") for table in tables}
+    walk.publish(path, "archive")
+    walk.until(lambda: walk.taken("archive").total() >= 600, "600 events taken")
+    walk.settle()
+    assert {table: walk.one(f"SELECT count(*) FROM {table}") for table in tables} == before
+    again = walk.taken("archive")
+    del again[REDELIVERED]
+    states = {"reaction.set"}
+    assert {kind: n for kind, n in again.items() if kind not in {"duplicate"} | states} == {
+        kind: n for kind, n in taken.items() if kind not in states
+    }
+    assert again.total() == 600
+    assert check_books(walk, "archive")["tickets"] == books["tickets"]
+
+
+# -- people's decisions -------------------------------------------------------------------------------------------
+
+
+def test_commands_act_on_their_cluster_and_are_taken_back(walk: Walk) -> None:
+    walk.publish(said(concerns(), "cmd"), "commands")
+    mine = walk.until(lambda: biggest_cluster(walk, "commands"), "a cluster", 90)
+    walk.settle()
+    mine = biggest_cluster(walk, "commands") or ""
+    others = "SELECT muted, promoted, tags FROM clusters WHERE space = 'commands' AND cluster_id <> ?"
+    before = [tuple(row) for row in walk.rows(others, mine)]
+    muted = send(walk, "commands", CommandName.MUTE, mine)
+    send(walk, "commands", CommandName.TAG, mine, "roadmap")
+    walk.until(lambda: cluster(walk, "commands", mine)["tags"] == '["roadmap"]', "tagged")
+    assert cluster(walk, "commands", mine)["muted"] == 1
+    rule = "SELECT rule FROM decisions WHERE space = 'commands' AND cluster_id = ?"
+    walk.until(lambda: walk.one(rule, mine) == "muted", "decided: muted")
+    send(walk, "commands", CommandName.UNDO, mine, muted.id)
+    walk.until(lambda: cluster(walk, "commands", mine)["muted"] == 0, "no longer muted")
+    assert cluster(walk, "commands", mine)["tags"] == '["roadmap"]'
+    send(walk, "commands", CommandName.PROMOTE, mine)
+    walk.until(lambda: opened(walk, "commands", mine), "its ticket is open")
+    assert cluster(walk, "commands", mine)["promoted"] == 1
+    assert [tuple(row) for row in walk.rows(others, mine)] == before
+    check_books(walk, "commands")
+
+
+# -- edits, deletions, erasure ------------------------------------------------------------------------------------
+
+
+def test_what_is_edited_deleted_or_erased_is_gone_everywhere(walk: Walk) -> None:
+    lines = said(concerns(), "gone")
+    walk.publish(lines, "care")
+    walk.until(lambda: biggest_cluster(walk, "care"), "a cluster", 90)
+    walk.settle()
+    mine = biggest_cluster(walk, "care") or ""
+    send(walk, "care", CommandName.PROMOTE, mine)
+    issue = walk.until(lambda: opened(walk, "care", mine), "its ticket quotes people")
+    quoted = [line for line in lines if f"{line['id']}x" in comment(walk, issue)]
+    assert len(quoted) == 3
+
+    def word(line: dict[str, Any]) -> str:
+        return f"{line['id']}x"
+
+    def not_quoted(line: dict[str, Any], what: str) -> None:
+        since = time.monotonic()
+        walk.until(lambda: word(line) not in comment(walk, issue), what, 20)
+        assert time.monotonic() - since <= 10.0
+
+    later = (START + timedelta(days=3)).isoformat()
+    deleted, edited, erased = quoted
+    message = "SELECT text, author, status FROM messages WHERE space = 'care' AND message_id = ?"
+
+    walk.publish([{"type": "delete", "id": deleted["id"], "source": "forum", "time": later}], "care")
+    walk.until(lambda: tuple(walk.rows(message, deleted["id"])[0]) == ("", "", "erased"), "deleted", 15)
+    not_quoted(deleted, "the deleted message is not quoted")
+    assert places_of(walk, word(deleted)) == []
+    assert walk.one("SELECT count(*) FROM vectors WHERE message_id = ?", deleted["id"]) == 0
+
+    new = f"{edited['text'].rpartition(' ')[0]} changedword"
+    walk.publish([{"type": "edit", "id": edited["id"], "source": "forum", "time": later, "text": new}], "care")
+    walk.until(lambda: walk.rows(message, edited["id"])[0]["text"] == new, "edited", 15)
+    not_quoted(edited, "the edited message's old words are not quoted")
+    assert places_of(walk, word(edited)) == []
+
+    walk.publish([{"type": "erase_author", "author": erased["author"], "source": "forum", "time": later}], "care")
+    walk.until(lambda: tuple(walk.rows(message, erased["id"])[0]) == ("", "", "erased"), "erased", 15)
+    not_quoted(erased, "the erased author is not quoted")
+    assert places_of(walk, word(erased)) == []
+    assert places_of(walk, erased["author"]) == ["erased_authors.author", "journal.author"]
+
+    # What the platform delivers again stays gone.
+    walk.publish(lines, "care")
+    walk.until(lambda: walk.taken("care")["duplicate"] >= len(lines), "the repeats are taken")
+    walk.settle()
+    assert places_of(walk, word(deleted)) == places_of(walk, word(edited)) == places_of(walk, word(erased)) == []
+    assert check_books(walk, "care")["messages"] == len(lines)
+
+
+# -- bad input ----------------------------------------------------------------------------------------------------
+
+NESTED = b"[" * 100_000
+
+
+def an_event(**fields: Any) -> Event:
+    return Event(
+        **{
+            "id": f"raw:{uuid.uuid4().hex}",
+            "source": "raw",
+            "type": EventType.CREATED,
+            "time": START,
+            "space": "bad",
+            "container": "raw/room",
+            "data": MessageData(platform="raw", message_id=uuid.uuid4().hex, text="a good message", author="ann"),
+        }
+        | fields
+    )
+
+
+def changed(**fields: Any) -> bytes:
+    """Return a good event's bytes with some fields put to something bad, None to leave one out."""
+    event = json.loads(encode(an_event()))
+    for name, value in fields.items():
+        target, key = (event["data"], name.removeprefix("data_")) if name.startswith("data_") else (event, name)
+        target[key] = value
+    return json.dumps({key: value for key, value in event.items() if value is not None}).encode()
+
+
+def a_signal(event: Event, vector: str | None) -> bytes:
+    kinds = Kinds(complaint=1.0, idea=0.0, question=0.0, praise=0.0, other=0.0, kind="complaint")
+    signal = Signal(event=event, origin=Origin(partition=9, offset=1), kinds=kinds, model="m", vector=vector)
+    return encode(signal)
+
+
+def test_bad_input_on_the_topics_is_parked_as_it_came_and_the_rest_goes_through(walk: Walk) -> None:
+    future = (datetime.now(UTC) + timedelta(days=400)).isoformat()
+    good_vector = pack_vector(np.ones(384, np.float32) / 384**0.5)
+    bad: dict[str, list[bytes | None]] = {
+        EVENTS.name: [
+            b'{"broken": ',
+            b"",
+            None,
+            b"\xff\xfe not utf-8",
+            NESTED,
+            changed(space=None),
+            changed(data_author=None),
+            changed(container="a\x00b"),
+            changed(data_text="  \x00 "),
+            changed(data_text=""),
+            changed(time="1970-01-01T00:00:00Z"),
+            changed(time=future),
+            changed(time="-9999"),
+            changed(data_text="x" * 200_000),
+            changed(type="groundswell.command.v1"),
+        ],
+        SIGNALS.name: [
+            b'{"event": ',
+            b"",
+            None,
+            NESTED,
+            b'{"event":{}}',
+            a_signal(an_event(), None),
+            a_signal(an_event(), "!"),
+            a_signal(an_event(), "AAA="),
+            a_signal(an_event(time=datetime(1970, 1, 1, tzinfo=UTC)), good_vector),
+            a_signal(an_event(time=datetime.now(UTC) + timedelta(days=400)), good_vector),
+            a_signal(an_event(type=EventType.DELETED, data=MessageData(platform="raw")), None),
+            b'{"id": "c", "space": "bad", "name": "explode", "cluster_id": "k", "by": "ann"}',
+        ],
+        CLUSTERS_CHANGED.name: [
+            b"{",
+            b"",
+            None,
+            b"[1, 2]",
+            b'{"space": "bad"}',
+            NESTED,
+            b'{"space": "\\ud800", "cluster_id": "k"}',
+        ],
+    }
+    before = {letter.id for letter in walk.dead()}
+    stages = {EVENTS.name: "embed", SIGNALS.name: "cluster", CLUSTERS_CHANGED.name: "file"}
+    restarts = {stage: walk.status(stage).restarts for stage in stages.values()}
+    for topic, values in bad.items():
+        walk.produce(topic, values)
+    nul = an_event(data=MessageData(platform="raw", message_id="nul", text="a\x00good message with a NUL", author="bob"))
+    walk.produce(EVENTS.name, [encode(an_event()), encode(nul)])
+    total = sum(map(len, bad.values()))
+    walk.until(lambda: len({one.id for one in walk.dead()} - before) >= total, f"{total} dead letters", 60)
+    walk.until(lambda: walk.taken("bad")["message.created"] >= 2, "the good ones are taken")
+    walk.until(lambda: not any(walk.lags().values()), "no lag")
+    letters = [letter for letter in walk.dead() if letter.id not in before]
+    for topic, values in bad.items():
+        mine = [letter for letter in letters if letter.topic == walk.prefix + topic]
+        assert sorted(letter.value for letter in mine) == sorted(value or b"" for value in values)
+        assert {letter.stage for letter in mine} == {stages[topic]}
+        assert {letter.key for letter in mine} == {b"raw"}
+        assert all(letter.reason and letter.error == "SkippableError" and not letter.cut for letter in mine)
+        offsets = {(letter.from_partition, letter.from_offset) for letter in mine}
+        assert len(offsets) == len(values)
+        assert all(partition is not None and offset is not None for partition, offset in offsets)
+    assert {stage: walk.status(stage).restarts for stage in stages.values()} == restarts
+    stored = walk.rows("SELECT text FROM messages WHERE space = 'bad' ORDER BY text")
+    assert [row["text"] for row in stored] == ["a good message", "agood message with a NUL"]
+    assert walk.one("SELECT now FROM spaces WHERE space = 'bad'").startswith("2026-06-01")
+
+    assert retry(walk.bootstrap, [next(letter for letter in letters if letter.value == b'{"broken": ')]) == 1
+    back = walk.until(
+        lambda: [one for one in walk.dead() if one.retried == 1 and one.value == b'{"broken": '], "it comes back"
+    )
+    assert (back[0].stage, back[0].topic) == ("embed", walk.prefix + EVENTS.name)
+
+
+# -- the end ------------------------------------------------------------------------------------------------------
+
+
+def test_at_the_end_nothing_lags_and_sigterm_ends_every_stage(walk: Walk) -> None:
+    walk.until(walk.quiet, "everything is done")
+    assert walk.lags() == {"embed": 0, "cluster": 0, "file": 0}
+    since = time.monotonic()
+    assert walk.stop() == {"embed": 0, "cluster": 0, "file": 0}
+    assert time.monotonic() - since < 20.0
