@@ -227,7 +227,7 @@ class Sink:
                 log.error("update refused", space=space, cluster_id=cluster_id, issue=row.issue_key, reason=str(exc))
                 sent, problem = row.sent_hash, str(exc)
         async with self._database.write() as connection:
-            await ledger.note_update(connection, space, cluster_id, facts, decision, sent, facts.now, problem)
+            await ledger.note_update(connection, space, cluster_id, facts, sent, facts.now, problem)
         await self._quote(space, cluster_id, row.issue_id, row.comment_id, quoted)
 
     async def _quote(
