@@ -14,23 +14,30 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import faust
+import numpy as np
 
 from pipeline import metrics
 from pipeline.doors import Arrival, arrival_of
 from pipeline.embed import Reader
+from pipeline.entries import Posted
+from pipeline.errors import SkippableError
 from pipeline.file_issues import Sink
 from pipeline.owner import Owner
 from pipeline.received import Received, Refusal
-from pipeline.records import Event, Origin, decode_event, decode_signal, encode
+from pipeline.records import Event, Origin, check_time, decode_event, decode_signal, encode
 from pipeline.relay import decode_wake_up, relay
 from pipeline.settings import Settings, Stage
 from pipeline.shape import SafeAgent, never_commit_past_unacked, watch_commits
 from pipeline.store.database import Database
+from pipeline.store.leases import LeaseLostError
 from pipeline.topics import CLUSTERS_CHANGED, DEAD, EVENTS, SIGNALS, Topic
 
+T = TypeVar("T")
+UNIT_TOLERANCE: Final = 0.01
+"""Of the length of a vector cast to float16; what is not a number is outside as well."""
 CLUSTER_BATCH: Final = 500
 FILE_BATCH: Final = 500
 TICK_S: Final = 2.0
@@ -77,10 +84,15 @@ def cluster_app(settings: Settings, bootstrap: str, owner: Owner, database: Data
     languages = frozenset(settings.model.languages)
 
     def decode(value: bytes) -> Arrival:
-        return arrival_of(decode_signal(value), languages)
+        arrival = arrival_of(decode_signal(value), languages)
+        # The space's clock is the newest time it is given: one from the future would never be caught up with.
+        check_time(arrival.at, datetime.now(UTC))
+        if isinstance(arrival.body, Posted) and not abs(np.linalg.norm(arrival.body.vector) - 1.0) < UNIT_TOLERANCE:
+            raise SkippableError("not a unit vector: damaged, or written by another program than the embed stage?")
+        return arrival
 
     async def work(received: Sequence[Received[Arrival]]) -> Sequence[Refusal]:
-        refusals = await owner.take(received)
+        refusals = await _unless_fenced(owner.take(received))
         metrics.RECORDS_OUT.labels("cluster").inc(len(received) - len(refusals))
         return refusals
 
@@ -90,10 +102,21 @@ def cluster_app(settings: Settings, bootstrap: str, owner: Owner, database: Data
     agent = SafeAgent("cluster", decode, work, _topic(app, settings, DEAD), batch=CLUSTER_BATCH, within_s=0.2)
     _attach(app, agent, _topic(app, settings, SIGNALS))
     app.task(agent.guard(lambda: relay(database, owner.committed, send, lambda: app.should_stop)))
-    app.task(agent.guard(_every(app, TICK_S, owner.tick)))
+    app.task(agent.guard(_every(app, TICK_S, lambda: _unless_fenced(owner.tick()))))
     app.on_partitions_revoked.connect(_signalled(owner.release), weak=False)
     app.on_before_shutdown.connect(_signalled(owner.release), weak=False)
     return app
+
+
+async def _unless_fenced(call: Awaitable[T]) -> T:
+    """Await the owner; a lease lost in the midst of it ends the process, for what it has in memory is void.
+
+    It is a RetriableError where a space is taken; here, tried again, it would fail for ever.
+    """
+    try:
+        return await call
+    except LeaseLostError as exc:
+        raise RuntimeError(f"fenced: {exc}") from exc
 
 
 # -- file_issues: clusters.changed → tracker ----------------------------------------------------------------------

@@ -47,10 +47,16 @@ class CentroidIndex:
         return unit((cluster.total / max(cluster.count, 1)).astype(np.float32) - self.mean)
 
     def refresh(self, cluster: Cluster) -> None:
-        """Recompute the row of a cluster whose members changed."""
+        """Recompute the row of a cluster whose members changed; the last one's leaving takes the row away."""
         row = self._row.get(cluster.cluster_id)
-        if row is not None and cluster.count > 0:
+        if row is None:
+            return
+        if cluster.count > 0:
             self._matrix[row] = self.of(cluster)
+            return
+        del self._clusters[row]
+        self._row = {own.cluster_id: place for place, own in enumerate(self._clusters)}
+        self._matrix = np.delete(self._matrix, row, axis=0)
 
     def similarities(self, vector: Vector) -> npt.NDArray[np.float32]:
         """Return the cosine of one unit vector (d,) to every centroid, (k,)."""

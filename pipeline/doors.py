@@ -60,6 +60,11 @@ def _posted(signal: Signal, languages: frozenset[str]) -> tuple[Posted, MessageD
     event, data = signal.event, signal.event.data
     if signal.kinds is None or data.text is None or signal.vector is None:
         raise SkippableError(f"{event.type} without kinds or vector: written by another release of the embed stage?")
+    try:
+        vector = signal.unit_vector()
+    except ValueError as exc:
+        raise SkippableError(f"{event.type} whose vector cannot be read: {exc}") from exc
+    text = data.text.replace("\x00", "")
     foreign = signal.language if signal.language is not None and signal.language not in languages else None
     posted = Posted(
         ref=event.ref,
@@ -68,17 +73,17 @@ def _posted(signal: Signal, languages: frozenset[str]) -> tuple[Posted, MessageD
         features=Features(
             kinds=signal.kinds.probabilities(),
             kind=signal.kinds.kind,
-            words=len(texts.content_words(data.text)),
-            echo=texts.is_echo(data.text),
-            fingerprint=texts.fingerprint(data.text),
+            words=len(texts.content_words(text)),
+            echo=texts.is_echo(text),
+            fingerprint=texts.fingerprint(text),
             language=foreign,
         ),
-        vector=signal.unit_vector(),
+        vector=vector,
         reply_to=MessageRef(data.platform, data.reply_to) if data.reply_to is not None else None,
         edited=event.type is EventType.EDITED,
     )
     details = MessageDetails(
-        text=data.text.replace("\x00", ""),
+        text=text,
         channel=data.channel,
         permalink=data.permalink,
         release=data.version,

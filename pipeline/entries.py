@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from pipeline.records import CommandName, MessageRef
 
 Vector = npt.NDArray[np.float32]
+KIND_COUNT: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,8 @@ class Fitted:
     refs: tuple[MessageRef, ...]
     labels: npt.NDArray[np.int32]
     mean: Vector
+    oldest: int = 0
+    """`seq`, when the fit began, of the oldest message it looked at: no later fit looks further back."""
 
 
 Body = Posted | Deleted | AuthorErased | Reacted | Commanded | Ticked | Fitted

@@ -7,7 +7,6 @@ the fits that it asks for, and writes what `drain` hands out in the transaction 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
@@ -33,8 +32,8 @@ from pipeline.refit import apply_fit
 from pipeline.state import Changes, Cluster, FitRequest, FoldSettings, Lineage, LineageEvent, Member, Status
 
 RAID_MIN_WORDS: Final = 4
-RAID_MEMORY: Final = 50
-"""Messages remembered per text; more than any rule asks for."""
+RAID_SPAN: Final = 2_000
+"""Entries for which a text is remembered: more than any community sees within `raid_window`."""
 LOG_FLOOR: Final = 1e-6
 
 
@@ -57,8 +56,14 @@ class SpaceState:
         self.clusters: dict[str, Cluster] = {}
         self.erased_authors: set[tuple[str, str]] = set()
         self.commands: dict[str, Commanded] = {}
+        """Those in force, by id."""
+        self.command_ids: set[str] = set()
+        """Those ever applied: one that was undone must not come back when it is delivered again."""
         self.fit: FitRequest | None = None
-        self._recent_texts: dict[str, deque[MessageRef]] = {}
+        self.floor = 0
+        """Entry before which no fit looks any more."""
+        self._recent_texts: dict[str, dict[MessageRef, int]] = {}
+        """Text → message and the entry that brought it; forgetting what is beyond `RAID_SPAN` changes nothing."""
         self.centroids = CentroidIndex()
         self._changes = Changes()
 
@@ -97,14 +102,17 @@ class SpaceState:
         match body:
             case Posted():
                 known = self.members.get(body.ref)
-                return known is not None and (known.status is Status.ERASED or body.revision <= known.revision)
+                return known is not None and (
+                    known.status is Status.ERASED
+                    or (body.revision <= known.revision and not _names_author(body, known))
+                )
             case Deleted():
                 known = self.members.get(body.ref)
                 return known is not None and known.status is Status.ERASED
             case AuthorErased():
                 return (body.platform, body.author) in self.erased_authors
             case Commanded():
-                return body.command_id in self.commands or body.cluster_id not in self.clusters
+                return body.command_id in self.command_ids or body.cluster_id not in self.clusters
             case _:
                 return False
 
@@ -114,9 +122,13 @@ class SpaceState:
         if self.stale(posted):
             return
         known = self.members.get(posted.ref)
+        if known is not None and posted.revision <= known.revision:
+            self._learn_author(known, posted.author or "", at)
+            return
         author = posted.author if posted.author is not None else (known.author if known else "")
         if known is not None:
             self.leave(known)
+            self._stop_following(known)
         member = Member(
             ref=posted.ref,
             seq=self.seq,
@@ -136,8 +148,7 @@ class SpaceState:
             return
         member.follows = self._parent_of(posted)
         if member.follows is not None:
-            self.followers.setdefault(member.follows, set()).add(member.ref)
-            self._take_place_of_parent(member)
+            self._follow(member, member.follows)
             return
         reason = self._set_aside(member)
         if reason is not None:
@@ -145,6 +156,29 @@ class SpaceState:
             return
         self.seen_since_fit += 1
         self._join_or_wait(member, posted.vector)
+
+    def _learn_author(self, known: Member, author: str, at: datetime) -> None:
+        """An edit came first and named nobody; now the message itself comes."""
+        known.author, known.at = author, min(known.at, at)
+        self._changes.members[known.ref] = known
+        if known.cluster_id is not None:
+            self.touch(self.clusters[known.cluster_id])
+        if (known.ref.platform, author) in self.erased_authors:
+            self._forget(known)
+
+    def _follow(self, member: Member, root: MessageRef) -> None:
+        """Make a message an echo of `root`, and what echoed the message too: no echo is ever followed itself."""
+        own = sorted(self.followers.pop(member.ref, ()))
+        self.followers.setdefault(root, set()).update((member.ref, *own))
+        self._take_place_of_parent(member)
+        for follower in (self.members[ref] for ref in own if ref in self.members):
+            follower.follows = root
+            self._follow_along(follower)
+
+    def _stop_following(self, member: Member) -> None:
+        if member.follows is not None:
+            self.followers.get(member.follows, set()).discard(member.ref)
+            member.follows = None
 
     def _join_or_wait(self, member: Member, vector: Vector) -> None:
         cluster = self.centroids.nearest(vector, self.settings.attach_margin)
@@ -172,6 +206,11 @@ class SpaceState:
         else:
             self.place(member, parent.status, parent.cluster_id)
 
+    def _follow_along(self, follower: Member) -> None:
+        if follower.cluster_id is not None:
+            self.touch(self.clusters[follower.cluster_id])
+        self._take_place_of_parent(follower)
+
     def _set_aside(self, member: Member) -> str | None:
         """Return why a message founds and joins nothing, or None."""
         features = member.features
@@ -194,10 +233,16 @@ class SpaceState:
         """Tell whether many accounts posted this text within minutes; sets the earlier ones aside as well."""
         if member.features.words < RAID_MIN_WORDS:
             return False
-        recent = self._recent_texts.setdefault(member.features.fingerprint, deque(maxlen=RAID_MEMORY))
-        recent.append(member.ref)
+        recent = self._recent_texts.setdefault(member.features.fingerprint, {})
+        recent[member.ref] = self.seq
         start = member.at - self.settings.raid_window
-        same = [other for ref in recent if (other := self.members.get(ref)) and start <= other.at <= member.at]
+        remembered = [other for ref in recent if (other := self.members.get(ref)) and self._said_lately(other)]
+        remembered.sort(key=lambda other: other.seq)
+        same = [
+            other
+            for other in remembered
+            if other.features.fingerprint == member.features.fingerprint and start <= other.at <= member.at
+        ]
         if len({(other.ref.platform, other.author) for other in same}) < self.settings.raid_authors:
             return False
         for other in same:
@@ -205,6 +250,9 @@ class SpaceState:
                 self.leave(other)
                 self.place(other, Status.ASIDE, None, "raid")
         return True
+
+    def _said_lately(self, member: Member) -> bool:
+        return member.seq > self.seq - RAID_SPAN and member.follows is None and member.status is not Status.ERASED
 
     def place(self, member: Member, status: Status, cluster_id: str | None, reason: str | None = None) -> None:
         """Put a message that stands nowhere into its place, and its echoes with it."""
@@ -220,9 +268,7 @@ class SpaceState:
         self._changes.members[member.ref] = member
         for ref in sorted(self.followers.get(member.ref, ())):
             if (follower := self.members.get(ref)) is not None:
-                if follower.cluster_id is not None:
-                    self.touch(self.clusters[follower.cluster_id])
-                self._take_place_of_parent(follower)
+                self._follow_along(follower)
 
     def leave(self, member: Member) -> None:
         """Take a message out of its cluster, if it stands in one."""
@@ -250,9 +296,7 @@ class SpaceState:
 
     def _forget(self, member: Member) -> None:
         self.leave(member)
-        if member.follows is not None:
-            self.followers.get(member.follows, set()).discard(member.ref)
-            member.follows = None
+        self._stop_following(member)
         member.vector = None
         member.author = ""
         self.place(member, Status.ERASED, None, "deleted")
@@ -286,11 +330,16 @@ class SpaceState:
         cluster.version = self.seq
         self._changes.clusters[cluster.cluster_id] = cluster
 
+    def refitted(self, cluster: Cluster) -> None:
+        """Note that a fit changed what only the fold goes by."""
+        self._changes.refitted[cluster.cluster_id] = cluster
+
     def _commanded(self, command: Commanded) -> None:
         if self.stale(command):
             return
-        cluster = self.clusters[command.cluster_id]
+        cluster = self._survivor(command.cluster_id)
         self.commands[command.command_id] = command
+        self.command_ids.add(command.command_id)
         match command.name:
             case CommandName.TAG:
                 cluster.tags = tuple(dict.fromkeys((*cluster.tags, command.value or "tagged")))
@@ -302,10 +351,19 @@ class SpaceState:
                 self._undo(cluster, command.value)
         self.touch(cluster)
 
+    def _survivor(self, cluster_id: str) -> Cluster:
+        """Return the cluster, or the one that it is part of now: a decision about it sticks to that."""
+        cluster = self.clusters[cluster_id]
+        while cluster.merged_into is not None:
+            cluster = self.clusters[cluster.merged_into]
+        return cluster
+
     def _undo(self, cluster: Cluster, command_id: str | None) -> None:
         """Take back the named command on this cluster, or its latest."""
         mine = [
-            c for c in self.commands.values() if c.cluster_id == cluster.cluster_id and c.name is not CommandName.UNDO
+            c
+            for c in self.commands.values()
+            if c.name is not CommandName.UNDO and self._survivor(c.cluster_id) is cluster
         ]
         undone = next((c for c in reversed(mine) if command_id in {None, c.command_id}), None)
         if undone is None:
@@ -323,7 +381,10 @@ class SpaceState:
         eligible = [
             m
             for m in self.members.values()
-            if m.vector is not None and m.follows is None and m.status in {Status.POOL, Status.CLUSTERED}
+            if m.vector is not None
+            and m.follows is None
+            and m.status in {Status.POOL, Status.CLUSTERED}
+            and m.seq >= self.floor
         ]
         eligible.sort(key=lambda m: m.seq)
         return eligible[-self.settings.window :]
@@ -342,9 +403,9 @@ class SpaceState:
             return
         members = self.fit_members()
         vectors = [m.vector for m in members if m.vector is not None]
+        seen, self.seen_since_fit = self.seen_since_fit, 0
         if not vectors:
             return
-        seen, self.seen_since_fit = self.seen_since_fit, 0
         self.fit_size = len(members)
         self.fit = FitRequest(
             seen=seen,
@@ -352,17 +413,18 @@ class SpaceState:
             due_seq=self.seq + max(1, needed // 2),
             refs=tuple(m.ref for m in members),
             vectors=np.stack(vectors),
+            oldest=members[0].seq,
         )
 
     def _fitted(self, fitted: Fitted) -> None:
         self.fit = None
+        self.floor = fitted.oldest
         apply_fit(self, fitted)
-        for fingerprint in [f for f, refs in self._recent_texts.items() if not self._is_recent(refs[-1])]:
-            del self._recent_texts[fingerprint]
-
-    def _is_recent(self, ref: MessageRef) -> bool:
-        member = self.members.get(ref)
-        return member is not None and self.now is not None and self.now - member.at <= 6 * self.settings.raid_window
+        kept = {
+            text: {ref: seq for ref, seq in refs.items() if seq > self.seq - RAID_SPAN}
+            for text, refs in self._recent_texts.items()
+        }
+        self._recent_texts = {text: refs for text, refs in kept.items() if refs}
 
     # -- memory -----------------------------------------------------------------------------------------------
 
@@ -397,17 +459,20 @@ class SpaceState:
         """Derive, after loading, what is not stored: centroids and the memory of recent texts."""
         self.centroids.rebuild(self.clusters.values(), mean)
         for member in sorted(self.members.values(), key=lambda m: m.seq):
-            if member.features.words >= RAID_MIN_WORDS and member.features.fingerprint:
-                texts = self._recent_texts.setdefault(member.features.fingerprint, deque(maxlen=RAID_MEMORY))
-                texts.append(member.ref)
+            if member.features.words >= RAID_MIN_WORDS and self._said_lately(member):
+                self._recent_texts.setdefault(member.features.fingerprint, {})[member.ref] = member.seq
 
     def evict(self) -> None:
         """Let go of what no fit will look at again. Never changes a result: `needs` brings back what matters."""
-        window = self.fit_members()
-        oldest = window[0].seq if len(window) == self.settings.window else 0
-        for member in list(self.members.values()):
-            settled = member.status in {Status.ASIDE, Status.EXPIRED, Status.ERASED} or member.follows is not None
-            if settled or (member.seq < oldest and member.status is Status.CLUSTERED):
-                del self.members[member.ref]
-                if member.follows is not None:
-                    self.followers.get(member.follows, set()).discard(member.ref)
+        kept = {
+            m.ref
+            for m in self.members.values()
+            if m.follows is None and (m.status is Status.POOL or (m.status is Status.CLUSTERED and m.seq >= self.floor))
+        }
+        # A fit may move a message, and its echoes with it: they stay as long as it does.
+        self.followers = {ref: own for ref, own in self.followers.items() if ref in kept and own}
+        self.members = {m.ref: m for m in self.members.values() if m.ref in kept}
+
+
+def _names_author(posted: Posted, known: Member) -> bool:
+    return known.author == "" and posted.author is not None

@@ -15,8 +15,8 @@ from pipeline.decide import ClusterFacts, Decision
 from pipeline.trackers.port import IssueDraft
 
 LABEL_PREFIX = "groundswell"
-_MENTION = re.compile(r"(?<!\w)@[\w.-]+")
-"""People who are spoken to did not ask to stand in a ticket."""
+_MENTION = re.compile(r"<@[!&]?\d+>|(?<!\w)@[\w.-]+(?::[\w.-]+)?|(?<![\w/])/?u/[\w-]+")
+"""People who are spoken to did not ask to stand in a ticket: Discord, names, Matrix, Reddit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from models.clusterer import ClusterFit
 from pipeline.doors import Arrival
-from pipeline.entries import Body, Entry, Fitted, Posted, Ticked
+from pipeline.entries import Body, Entry, Posted, Ticked
 from pipeline.fitter import Fitter
 from pipeline.fold import SpaceState
 from pipeline.received import Received, Refusal
-from pipeline.records import MessageRef
 from pipeline.state import Changes, FoldSettings
 from pipeline.store import leases
 from pipeline.store.accounts import add_counts, offsets, save_reactions
@@ -40,6 +40,8 @@ class Held:
     state: SpaceState
     epoch: int
     running: Future[ClusterFit] | None = None
+    dimensions: int | None = None
+    """Length of the space's vectors, once there is one."""
     last_entry_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
@@ -70,29 +72,31 @@ class Owner:
             by_space: dict[str, list[Arrival]] = {}
             for item in received:
                 held = await self._hold(item.record.space)
-                reason = _misfit(item.record, held.state)
+                reason = _misfit(item.record, held)
                 if reason is None:
                     by_space.setdefault(item.record.space, []).append(item.record)
                 else:
                     refusals.append(Refusal(item.partition, item.offset, reason))
             for space, own in by_space.items():
-                await self._take(space, own)
+                async with self._void_on_failure(space):
+                    await self._take(space, own)
         return refusals
 
     async def tick(self) -> None:
         """Let time pass where nothing arrives: finish and begin fits, renew leases."""
         async with self._lock:
-            for space, held in self._held.items():
+            for space, held in list(self._held.items()):
                 now = datetime.now(UTC)
                 if held.running is not None:
                     due = held.running.done()
                 else:
                     due = held.state.seen_since_fit >= self._settings.idle_min_new
-                if due or now - held.last_entry_at >= IDLE_TICK:
-                    await self._tick(space, held, now)
-                else:
-                    async with self._database.write() as connection:
-                        await leases.hold(connection, space, held.epoch)
+                async with self._void_on_failure(space):
+                    if due or now - held.last_entry_at >= IDLE_TICK:
+                        await self._tick(space, held, now)
+                    else:
+                        async with self._database.write() as connection:
+                            await leases.hold(connection, space, held.epoch)
 
     async def release(self) -> None:
         """Give every space back; the next owner need not wait."""
@@ -107,6 +111,15 @@ class Owner:
         self._thread.shutdown(wait=False, cancel_futures=True)
         self._fitter.close()
 
+    @asynccontextmanager
+    async def _void_on_failure(self, space: str) -> AsyncIterator[None]:
+        """Forget what memory holds of a space when its transaction failed: the next try loads what was committed."""
+        try:
+            yield
+        except BaseException:
+            self._held.pop(space, None)
+            raise
+
     # -- one space --------------------------------------------------------------------------------------------
 
     async def _hold(self, space: str) -> Held:
@@ -119,7 +132,7 @@ class Owner:
                     break
                 except leases.LeaseLostError as exc:
                     await asyncio.sleep(min(exc.retry_after_s, 1.0))
-            self._held[space] = Held(state, epoch)
+            self._held[space] = Held(state, epoch, dimensions=_dimensions(state))
         return self._held[space]
 
     async def _take(self, space: str, arrivals: Sequence[Arrival]) -> None:
@@ -133,7 +146,7 @@ class Owner:
             await leases.hold(connection, space, held.epoch)
             changes = held.state.drain()
             await save(connection, held.state, changes, batch.entries, batch.details)
-            await save_commands(connection, held.state, arrivals)
+            await save_commands(connection, held.state, arrivals, batch.entries)
             await save_reactions(connection, space, arrivals)
             await add_counts(connection, space, batch.counts, batch.offsets)
         self._done(held, changes)
@@ -178,7 +191,7 @@ class Owner:
                 self._finish_fit(held, batch.entries)
             self._apply(held, arrival.body, arrival.at, batch.entries)
             if arrival.details is not None and isinstance(arrival.body, Posted):
-                batch.details[arrival.body.ref] = arrival.details
+                batch.details[held.state.seq] = arrival.details
         return batch
 
     def _apply(self, held: Held, body: Body, at: datetime, entries: list[Entry]) -> None:
@@ -199,15 +212,14 @@ class Owner:
         assert held.state.now is not None
         fit = held.running.result()
         held.running = None
-        fitted = Fitted(request.begun_seq, request.refs, fit.labels, fit.mean)
-        self._apply(held, fitted, held.state.now, entries)
+        self._apply(held, request.result(fit.labels, fit.mean), held.state.now, entries)
 
 
 @dataclass(slots=True)
 class _Batch:
     offsets: dict[tuple[str, int], int]
     entries: list[Entry] = field(default_factory=list)
-    details: dict[MessageRef, MessageDetails] = field(default_factory=dict)
+    details: dict[int, MessageDetails] = field(default_factory=dict)
     counts: dict[tuple[str, int], Counter[str]] = field(default_factory=dict)
 
     def count(self, arrival: Arrival, *, stale: bool) -> None:
@@ -223,9 +235,19 @@ class _Batch:
         counts["duplicate" if stale else arrival.type] += 1
 
 
-def _misfit(arrival: Arrival, state: SpaceState) -> str | None:
-    """Return why a vector cannot be compared with the space's others, or None."""
-    mean = state.centroids.mean
-    if mean is None or not isinstance(arrival.body, Posted) or len(arrival.body.vector) == len(mean):
+def _dimensions(state: SpaceState) -> int | None:
+    if state.centroids.mean is not None:
+        return len(state.centroids.mean)
+    return next((len(m.vector) for m in state.members.values() if m.vector is not None), None)
+
+
+def _misfit(arrival: Arrival, held: Held) -> str | None:
+    """Return why a vector cannot be compared with the space's others, or None; the first one sets the measure."""
+    if not isinstance(arrival.body, Posted):
         return None
-    return f"vector of {len(arrival.body.vector)} numbers in a space of {len(mean)}: embedded by another model?"
+    found = len(arrival.body.vector)
+    if held.dimensions is None:
+        held.dimensions = found
+    if found == held.dimensions:
+        return None
+    return f"vector of {found} numbers in a space of {held.dimensions}: embedded by another model?"

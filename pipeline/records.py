@@ -27,6 +27,8 @@ FUTURE_TOLERANCE_S: Final = 15 * 60
 
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=ID_MAX_CHARS, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Text = Annotated[str, StringConstraints(max_length=TEXT_MAX_CHARS)]
+_NO_NUL: Final = r"^[^\x00]*$"
+"""PostgreSQL stores no NUL."""
 
 
 class MessageRef(NamedTuple):
@@ -70,13 +72,13 @@ class MessageData(_Frozen):
     """Stable name of the author within the platform; a keyed hash where the connector makes one."""
     channel: Identifier | None = None
     reply_to: Identifier | None = None
-    permalink: Annotated[str, StringConstraints(max_length=2_000)] | None = None
-    version: Annotated[str, StringConstraints(max_length=64)] | None = None
+    permalink: Annotated[str, StringConstraints(max_length=2_000, pattern=_NO_NUL)] | None = None
+    version: Annotated[str, StringConstraints(max_length=64, pattern=_NO_NUL)] | None = None
     """The product's release the author used, where the platform or the poster says so."""
-    emoji: Annotated[str, StringConstraints(max_length=128)] | None = None
+    emoji: Annotated[str, StringConstraints(max_length=128, pattern=_NO_NUL)] | None = None
     present: bool | None = None
     score: Annotated[int, Field(ge=-(2**53), le=2**53)] | None = None
-    option: Annotated[str, StringConstraints(max_length=255)] | None = None
+    option: Annotated[str, StringConstraints(max_length=250, pattern=_NO_NUL)] | None = None
     reason: Annotated[str, StringConstraints(max_length=2_000)] | None = None
 
 
@@ -136,14 +138,14 @@ class CommandName(StrEnum):
 class Command(_Frozen):
     """A person's decision: who, when, about which cluster. Travels on `community.signals` among the messages."""
 
-    id: Annotated[str, StringConstraints(min_length=1, max_length=128)]
+    id: Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=_NO_NUL)]
     type: Literal[EventType.COMMAND] = EventType.COMMAND
     space: Identifier
     name: CommandName
     cluster_id: Identifier
     by: Identifier
     time: AwareDatetime
-    value: Annotated[str, StringConstraints(max_length=200)] | None = None
+    value: Annotated[str, StringConstraints(max_length=200, pattern=_NO_NUL)] | None = None
     """The tag's name, or the id of the command that `undo` takes back."""
 
 
@@ -184,10 +186,13 @@ class Signal(_Frozen):
     """Unit vector as base64 of little-endian float16, cast once in the embed stage and never again."""
 
     def unit_vector(self) -> npt.NDArray[np.float32]:
-        """Return the vector (d,) float32; ValueError when the signal carries none."""
+        """Return the vector (d,) float32; ValueError when the signal carries none, or one that is broken."""
         if self.vector is None:
             raise ValueError("signal without a vector")
-        return np.frombuffer(base64.b64decode(self.vector), dtype="<f2").astype(np.float32)
+        vector = np.frombuffer(base64.b64decode(self.vector, validate=True), dtype="<f2").astype(np.float32)
+        if not len(vector) or not np.isfinite(vector).all():
+            raise ValueError("vector is empty or holds NaN or infinity")
+        return vector
 
 
 def pack_vector(vector: npt.NDArray[np.floating[Any]]) -> str:
@@ -219,14 +224,18 @@ def decode_event(value: bytes, now: datetime) -> Event:
         event = Event.model_validate_json(value)
     except ValidationError as exc:
         raise SkippableError(f"not an event: {_first_problem(exc)}") from exc
+    _check_complete(event)
+    check_text(event.data.text)
+    check_time(event.time, now)
+    return event
+
+
+def _check_complete(event: Event) -> None:
     if event.type not in _REQUIRED:
         raise SkippableError(f"not an event of a platform: {event.type}")
     for name in _REQUIRED[event.type]:
         if getattr(event.data, name) is None:
             raise SkippableError(f"{event.type} without data.{name}")
-    check_text(event.data.text)
-    check_time(event.time, now)
-    return event
 
 
 def check_text(text: str | None) -> None:
@@ -247,7 +256,9 @@ def decode_signal(value: bytes) -> Signal | Command:
     """Parse one `community.signals` value; SkippableError when it is neither a signal nor a command."""
     try:
         if value.startswith(b'{"event"'):
-            return Signal.model_validate_json(value)
+            signal = Signal.model_validate_json(value)
+            _check_complete(signal.event)
+            return signal
         return Command.model_validate_json(value)
     except ValidationError as exc:
         raise SkippableError(f"neither a signal nor a command: {_first_problem(exc)}") from exc

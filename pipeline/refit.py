@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from models.geometry import attach_threshold
 from pipeline.centroids import unit
-from pipeline.entries import Fitted
+from pipeline.entries import KIND_COUNT, Fitted
 from pipeline.records import MessageRef
 from pipeline.state import Cluster, Lineage, LineageEvent, Member, Status
 from pipeline.tracking import Reconciliation, reconcile
@@ -39,8 +39,9 @@ def apply_fit(state: SpaceState, fitted: Fitted) -> None:
     plan = reconcile(labels, previous, order)
     targets = dict(plan.continued)
     for label, source in plan.born.items():
-        founder = next(m for m, own in zip(members, labels.tolist(), strict=True) if own == label)
-        targets[label] = _bear(state, founder, source).cluster_id
+        # Named after the first message that was fitted, erased by now or not: a rebuild must find the same name.
+        founder = next(ref for ref, own in zip(fitted.refs, fitted.labels.tolist(), strict=True) if own == label)
+        targets[label] = _bear(state, founder, source, len(fitted.mean)).cluster_id
     _merge(state, plan, targets)
     for member, label in zip(members, labels.tolist(), strict=True):
         if label >= 0 and member.cluster_id != targets[label]:
@@ -49,6 +50,7 @@ def apply_fit(state: SpaceState, fitted: Fitted) -> None:
     for label in plan.continued:
         cluster = state.clusters[targets[label]]
         cluster.fits += 1
+        state.refitted(cluster)
         if cluster.fits <= CONFIRMING_FITS:
             state.touch(cluster)
     state.centroids.rebuild(state.clusters.values(), fitted.mean)
@@ -77,15 +79,14 @@ def _still_there(state: SpaceState, fitted: Fitted) -> tuple[list[Member], npt.N
     return members, np.array(labels, np.int32)
 
 
-def _bear(state: SpaceState, founder: Member, source: str | None) -> Cluster:
-    assert founder.vector is not None
+def _bear(state: SpaceState, founder: MessageRef, source: str | None, dimensions: int) -> Cluster:
     cluster = Cluster(
-        cluster_id=cluster_name(state.space, founder.ref, state.seq),
+        cluster_id=cluster_name(state.space, founder, state.seq),
         number=state.next_number,
         born_seq=state.seq,
-        total=np.zeros(len(founder.vector)),
+        total=np.zeros(dimensions),
         count=0,
-        log_kinds=np.zeros(len(founder.features.kinds)),
+        log_kinds=np.zeros(KIND_COUNT),
         threshold=state.settings.attach_floor,
         split_from=source,
     )
@@ -129,6 +130,7 @@ def _set_thresholds(state: SpaceState, members: list[Member]) -> None:
         cluster = state.clusters[cluster_id]
         similarity = unit(np.stack(vectors) - mean) @ state.centroids.of(cluster)
         cluster.threshold = attach_threshold(similarity, floor=state.settings.attach_floor)
+        state.refitted(cluster)
 
 
 def _settle_loose(state: SpaceState, loose: list[Member]) -> None:

@@ -27,8 +27,10 @@ def decode_wake_up(value: bytes) -> tuple[str, str]:
     """Return space and cluster id; SkippableError when it is no wake-up."""
     try:
         fields = json.loads(value)
-        return str(fields["space"]), str(fields["cluster_id"])
-    except (ValueError, TypeError, KeyError) as exc:
+        space, cluster_id = str(fields["space"]), str(fields["cluster_id"])
+        f"{space}{cluster_id}".encode()  # half a surrogate pair is no name, and no database takes it
+        return space, cluster_id
+    except (ValueError, TypeError, KeyError, RecursionError) as exc:
         raise SkippableError(f"not a wake-up of clusters.changed: {exc}") from exc
 
 

@@ -104,7 +104,6 @@ class PolicySettings(_Section):
     settle: timedelta = Field(timedelta(hours=1), description="least age of a cluster's first message")
     update_growth: Annotated[float, Field(gt=1)] = Field(2.0, description="growth in people that updates a ticket")
     min_update_gap: timedelta = timedelta(hours=24)
-    per_author_cap: Annotated[int, Field(ge=1)] = Field(3, description="messages of one author that count at most")
 
 
 class JiraConfig(_Section):

@@ -114,6 +114,10 @@ class SafeAgent(Generic[Record]):
             except SkippableError as exc:
                 await self._park(event, exc)
                 continue
+            except (ValueError, RecursionError) as exc:
+                # Decoding is pure: what fails once fails for ever, and ending the process would end each restart too.
+                await self._park(event, SkippableError(f"cannot be decoded: {exc}"))
+                continue
             received.append(Received(record, message.partition, message.offset, message.timestamp))
         by_place = {(event.message.partition, event.message.offset): event for event in events}
         if received:

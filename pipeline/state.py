@@ -12,7 +12,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.entries import Features, Vector
+from pipeline.entries import Features, Fitted, Vector
 from pipeline.records import MessageRef
 
 FloatVector = npt.NDArray[np.float64]
@@ -139,6 +139,11 @@ class FitRequest:
     due_seq: int
     refs: tuple[MessageRef, ...]
     vectors: npt.NDArray[np.float32]
+    oldest: int
+
+    def result(self, labels: npt.NDArray[np.int32], mean: Vector) -> Fitted:
+        """Return the journal entry's body for what the fit found."""
+        return Fitted(self.begun_seq, self.refs, labels, mean, self.oldest)
 
 
 @dataclass(slots=True)
@@ -147,6 +152,8 @@ class Changes:
 
     members: dict[MessageRef, Member] = field(default_factory=dict)
     clusters: dict[str, Cluster] = field(default_factory=dict)
+    refitted: dict[str, Cluster] = field(default_factory=dict)
+    """To be written too; nobody who reads clusters would see a difference."""
     lineage: list[LineageEvent] = field(default_factory=list)
     erased: set[MessageRef] = field(default_factory=set)
     erased_authors: set[tuple[str, str]] = field(default_factory=set)

@@ -69,7 +69,7 @@ def reconcile(
     old = sorted(shared, key=lambda cluster: order[cluster])
     continued = _match(names, old, shared, sizes)
     taken = {cluster: label for label, cluster in continued.items()}
-    born = {label: _left(label, shared, sizes[label]) for label in names if label not in continued}
+    born = {label: _left(label, old, shared, sizes[label]) for label in names if label not in continued}
     merged: dict[Id, Id | int] = {}
     for cluster in old:
         if cluster in taken:
@@ -104,8 +104,8 @@ def _match(
     }
 
 
-def _left(label: int, shared: Mapping[Id, Counter[int]], size: int) -> Id | None:
+def _left(label: int, old: list[Id], shared: Mapping[Id, Counter[int]], size: int) -> Id | None:
     source, count = max(
-        ((cluster, counts[label]) for cluster, counts in shared.items()), key=lambda pair: pair[1], default=(None, 0)
+        ((cluster, shared[cluster][label]) for cluster in old), key=lambda pair: pair[1], default=(None, 0)
     )
     return source if count >= MERGE_SHARE * size else None

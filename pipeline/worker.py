@@ -21,13 +21,13 @@ from models.embedder import ModelFilesError, SentenceEmbedder
 from models.kinds import train_kinds
 from pipeline.app import cluster_app, embed_app, file_app
 from pipeline.embed import Reader
-from pipeline.errors import FatalError
+from pipeline.errors import FatalError, RetriableError
 from pipeline.file_issues import Sink
 from pipeline.fitter import ProcessFitter
 from pipeline.lifeline import end_with_parent
 from pipeline.owner import Owner
 from pipeline.settings import STAGES, Settings, Stage
-from pipeline.shape import FATAL_EXIT_CODE
+from pipeline.shape import FATAL_EXIT_CODE, RESTART_EXIT_CODE
 from pipeline.store.database import Database
 from pipeline.topics import broker_id
 from pipeline.trackers.factory import new_tracker
@@ -135,6 +135,9 @@ def main(argv: list[str] | None = None) -> None:
     except FatalError as exc:
         print(f"{arguments.stage}: {exc}", file=sys.stderr)  # noqa: T201 (the parent shows this line to a person)
         sys.exit(FATAL_EXIT_CODE)
+    except RetriableError as exc:
+        print(f"{arguments.stage}: {exc}; starting again", file=sys.stderr)  # noqa: T201 (as above)
+        sys.exit(RESTART_EXIT_CODE)
     _Worker(app, quiet=True, redirect_stdouts=False).execute_from_commandline()
 
 

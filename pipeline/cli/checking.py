@@ -22,9 +22,10 @@ def register(app: typer.Typer) -> None:
 
 
 def check(*, as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False) -> None:
-    """Check settings, broker, topics, database, model, languages, tracker and lag; exit code 1 when one is bad.
+    """Check everything, and say what to do.
 
-    Changes nothing but the local tracker's empty tables. Each bad line says what to do.
+    Settings, broker, topics, lag, database, model, languages, tracker; exit code 1 when one of them is bad. Changes
+    nothing but the local tracker's empty tables. Each bad line says what to do.
 
     Example: groundswell check
     """
@@ -47,9 +48,10 @@ def _print(finding: Finding) -> None:
 
 
 def settings() -> None:
-    """Show every setting in force and where it came from; secrets are hidden.
+    """Show every setting and where it came from.
 
-    One TOML file (./groundswell.toml, or the one GROUNDSWELL_CONFIG names), and over it GROUNDSWELL_* variables, two
+    Secrets are hidden. One TOML file (./groundswell.toml, or the one GROUNDSWELL_CONFIG names), and over it
+    GROUNDSWELL_* variables, two
     underscores for each level: GROUNDSWELL_POLICY__MIN_PEOPLE=12.
 
     Example: groundswell settings

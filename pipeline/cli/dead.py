@@ -53,7 +53,9 @@ def list_(*, as_json: Annotated[bool, typer.Option("--json", help="As JSON, for 
 
 @dead.command()
 def show(letter_id: Id) -> None:
-    """Show a dead letter whole: what it is, why it died, its bytes as text.
+    """Show a dead letter whole.
+
+    Where it came from, why it died, its bytes as text.
 
     Example: groundswell dead show 0/17
     """
@@ -76,9 +78,10 @@ def retry(
     *,
     everything: Annotated[bool, typer.Option("--all", help="All that can be sent back.")] = False,
 ) -> None:
-    """Send dead letters back to where they came from, once their cause is mended.
+    """Send dead letters back.
 
-    Repeats are harmless: a message is counted once, however often it comes.
+    To where they came from, once their cause is mended. Repeats are harmless: a message is counted once, however
+    often it comes.
 
     Example: groundswell dead retry 0/17 0/18
 

@@ -36,7 +36,9 @@ def register(app: typer.Typer) -> None:
 def tag(
     cluster: Cluster, name: Annotated[str, typer.Argument(help="The tag.", show_default=False)], by: By = "unknown"
 ) -> None:
-    """Tag a cluster; a tagged one may become a ticket whatever its kind.
+    """Tag a cluster.
+
+    A tagged one may become a ticket whatever its kind.
 
     Example: groundswell tag 12 billing
     """
@@ -44,7 +46,7 @@ def tag(
 
 
 def promote(cluster: Cluster, by: By = "unknown") -> None:
-    """Make a cluster a ticket, whatever the policy says of it.
+    """Make a cluster a ticket, whatever the policy says.
 
     Example: groundswell promote 12
     """
@@ -52,7 +54,9 @@ def promote(cluster: Cluster, by: By = "unknown") -> None:
 
 
 def mute(cluster: Cluster, by: By = "unknown") -> None:
-    """Keep a cluster from becoming a ticket, and its ticket from being updated.
+    """Keep a cluster from becoming a ticket.
+
+    One that has a ticket is not updated any more.
 
     Example: groundswell mute 12
     """
@@ -68,7 +72,9 @@ def undo(
     ] = None,
     by: By = "unknown",
 ) -> None:
-    """Take a command back, by its id or the latest about a cluster.
+    """Take a command back.
+
+    By its id, or the latest one about a cluster.
 
     Example: groundswell undo 3f2a9c0d
 

@@ -24,9 +24,10 @@ def demo(
         Path | None, typer.Option("--data-dir", help="Keep the demo's state here.", show_default="<data_dir>/demo")
     ] = None,
 ) -> None:
-    """Run everything on a community's archive that ships with groundswell: Kafka, the stages, a local tracker.
+    """Run everything once, on an archive that ships.
 
-    Needs nothing but this program; the first run fetches Kafka (44 MB). A second run finds the same tickets, and one
+    Kafka, the stages and a local tracker, to a table of tickets. Needs nothing but this program; the first run
+    fetches Kafka (44 MB). A second run finds the same tickets, and one
     that was interrupted goes on where it stopped.
 
     Example: groundswell demo

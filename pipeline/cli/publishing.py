@@ -92,7 +92,7 @@ def publish(
         bool, typer.Option("--again", help="From the first line on, also what was published before.")
     ] = False,
 ) -> None:
-    """Publish an archive's messages to the broker, from where the last time ended.
+    """Publish archives, from where the last time ended.
 
     One JSON object a line, at least {"id": …, "text": …}; also author, time, source (the platform), channel, reply_to.
     A line that cannot be used is named with its number and kept in the dead-letter topic; the rest goes through.

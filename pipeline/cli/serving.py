@@ -10,7 +10,8 @@ from pipeline.errors import FatalError
 from pipeline.settings import Settings
 
 broker = typer.Typer(
-    help="The embedded Apache Kafka: one Java process for the data directory, on 127.0.0.1 only.\n\n"
+    help="Start or stop the embedded Apache Kafka.\n\n"
+    "One Java process for the data directory, on 127.0.0.1 only.\n\n"
     "Example: groundswell broker start",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -24,7 +25,9 @@ def register(app: typer.Typer) -> None:
 
 @broker.command()
 def start() -> None:
-    """Start the embedded broker and leave it running; fetches Kafka the first time.
+    """Start the embedded broker and leave it running.
+
+    Fetches Kafka the first time, 44 MB.
 
     Example: groundswell broker start
     """
@@ -50,7 +53,9 @@ def stop() -> None:
 
 @broker.command()
 def status() -> None:
-    """Say whether the embedded broker runs, and where; exit code 1 when it does not.
+    """Say whether the embedded broker runs.
+
+    And where; exit code 1 when it does not.
 
     Example: groundswell broker status
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 from typing import Final
@@ -97,7 +98,7 @@ class Screen:
         number = found[0].number if found else 1
         say(
             f"Why each one opened, with people's own words:\n"
-            f"  export GROUNDSWELL_CONFIG={home / 'groundswell.toml'}\n"
+            f"  export GROUNDSWELL_CONFIG={shlex.quote(str(home / 'groundswell.toml'))}\n"
             f"  groundswell why {number}\n"
             f"What became of every event: groundswell status    All of it is in {home}"
         )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pipeline.records import Event, EventType
+from pipeline.state import Status
 from pipeline.store import schema
 from pipeline.store.spaces import upsert
 
@@ -51,7 +52,10 @@ async def add_counts(
 
 
 async def save_reactions(connection: AsyncConnection, space: str, arrivals: Sequence[Arrival]) -> None:
-    """Store reactions, votes and scores as states: the newest of each wins, a repeat changes nothing."""
+    """Store reactions, votes and scores as states: the newest of each wins, a repeat changes nothing.
+
+    Call it after the batch is saved: to a message that is erased, or from an author who is, nothing is stored.
+    """
     states: dict[tuple[str, ...], dict[str, object]] = {}
     for arrival in arrivals:
         event = arrival.record
@@ -78,5 +82,31 @@ async def save_reactions(connection: AsyncConnection, space: str, arrivals: Sequ
                     "present": bool(data.present),
                     "at": event.time,
                 }
-    if states:
-        await upsert(connection, schema.reactions, list(states.values()))
+    gone = await _gone(connection, space, states)
+    kept = [state for key, state in states.items() if key not in gone]
+    if kept:
+        await upsert(connection, schema.reactions, kept, newest_by="at")
+
+
+async def _gone(connection: AsyncConnection, space: str, states: Iterable[tuple[str, ...]]) -> set[tuple[str, ...]]:
+    """Return the keys (platform, message, author, emoji) that name something erased."""
+    messages, authors = schema.messages, schema.erased_authors
+    gone = set()
+    for key in states:
+        platform, message_id, author, _ = key
+        erased = await connection.scalar(
+            select(messages.c.seq).where(
+                messages.c.space == space,
+                messages.c.platform == platform,
+                messages.c.message_id == message_id,
+                messages.c.status == Status.ERASED,
+            )
+        )
+        forgotten = await connection.scalar(
+            select(authors.c.author).where(
+                authors.c.space == space, authors.c.platform == platform, authors.c.author == author
+            )
+        )
+        if erased is not None or forgotten is not None:
+            gone.add(key)
+    return gone

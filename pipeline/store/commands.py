@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from pipeline.entries import Commanded, Entry
 from pipeline.records import Command
 from pipeline.store import schema
 from pipeline.store.spaces import upsert
@@ -16,13 +18,19 @@ if TYPE_CHECKING:
     from pipeline.fold import SpaceState
 
 
-async def save_commands(connection: AsyncConnection, state: SpaceState, arrivals: Sequence[Arrival]) -> None:
-    """Write the commands of a batch, and whether each on the clusters they touch is in force now."""
+async def save_commands(
+    connection: AsyncConnection, state: SpaceState, arrivals: Sequence[Arrival], entries: Sequence[Entry]
+) -> None:
+    """Write the commands of a batch, and which of all are in force now.
+
+    A command about a cluster that is not there is kept too, with `seq` 0: it was never applied.
+    """
+    applied = {entry.body.command_id: entry.seq for entry in entries if isinstance(entry.body, Commanded)}
     rows = [
         {
             "space": state.space,
             "command_id": command.id,
-            "seq": state.seq,
+            "seq": applied.get(command.id, 0),
             "name": command.name,
             "cluster_id": command.cluster_id,
             "by": command.by,
@@ -35,8 +43,11 @@ async def save_commands(connection: AsyncConnection, state: SpaceState, arrivals
     ]
     if not rows:
         return
-    await upsert(connection, schema.commands, rows)
     table = schema.commands
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    if fresh := [row for row in rows if row["seq"]]:
+        await upsert(connection, table, fresh)
+    await connection.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
     undone = table.c.command_id.not_in(list(state.commands) or [""])
     await connection.execute(
         table.update().where(table.c.space == state.space, table.c.in_force, undone).values(in_force=False)

@@ -58,6 +58,7 @@ def journal_row(space: str, entry: Entry) -> dict[str, Any]:
                 "begun_seq": fitted.begun_seq,
                 "refs": [list(ref) for ref in fitted.refs],
                 "mean": fitted.mean.tobytes().hex(),
+                "oldest": fitted.oldest,
             }
             row["labels"] = fitted.labels.astype("<i4").tobytes()
         case Ticked():
@@ -98,6 +99,7 @@ def _body(row: Row[Any], vector: Vector | None) -> Body:
                 refs=tuple(MessageRef(*ref) for ref in body["refs"]),
                 labels=np.frombuffer(row.labels, "<i4").astype(np.int32),
                 mean=np.frombuffer(bytes.fromhex(body["mean"]), np.float32),
+                oldest=body["oldest"],
             )
         case _:
             return Ticked()

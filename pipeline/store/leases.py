@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import Table, func, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pipeline.errors import RetriableError
 from pipeline.store import schema
-from pipeline.store.spaces import upsert
 
 LEASE_S: Final = 30.0
 
@@ -36,15 +36,24 @@ async def acquire(connection: AsyncConnection, space: str, owner: str) -> int:
         When another owner's lease still runs; `retry_after_s` says for how long.
     """
     table = schema.leases
-    row = (await connection.execute(select(table).where(table.c.space == space).with_for_update())).one_or_none()
+    # The row is made first, so that two first owners of a space wait for one another's lock on it.
+    await connection.execute(
+        _insert(connection, table).values(space=space, owner=owner, epoch=0, expires_at=0.0).on_conflict_do_nothing()
+    )
+    row = (await connection.execute(select(table).where(table.c.space == space).with_for_update())).one()
     now = await database_now(connection)
-    if row is not None and row.owner != owner and row.expires_at > now:
+    if row.owner != owner and row.expires_at > now:
         left = row.expires_at - now
         raise LeaseLostError(f"space {space} is owned by {row.owner} for another {left:.0f} s", left)
-    epoch = 1 if row is None else row.epoch + 1
-    lease = {"space": space, "owner": owner, "epoch": epoch, "expires_at": now + LEASE_S}
-    await upsert(connection, table, [lease])
+    epoch = int(row.epoch) + 1
+    await connection.execute(
+        update(table).where(table.c.space == space).values(owner=owner, epoch=epoch, expires_at=now + LEASE_S)
+    )
     return epoch
+
+
+def _insert(connection: AsyncConnection, table: Table) -> Any:
+    return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
 
 
 async def hold(connection: AsyncConnection, space: str, epoch: int) -> None:

@@ -59,6 +59,7 @@ spaces = Table(
     Column("now", UtcDateTime),
     Column("seen_since_fit", Integer, nullable=False),
     Column("fit_size", Integer, nullable=False),
+    Column("floor", BigInteger, nullable=False),
     Column("next_number", Integer, nullable=False),
     Column("mean", LargeBinary),
 )
@@ -78,7 +79,7 @@ messages = Table(
     Column("permalink", Text),
     Column("reply_to", String(255)),
     Column("release", String(64)),
-    Column("score", Integer, nullable=False, server_default="0"),
+    Column("score", BigInteger, nullable=False, server_default="0"),
     Column("kinds", JSON, nullable=False),
     Column("kind", String(16), nullable=False),
     Column("cues", JSON, nullable=False),

@@ -7,12 +7,26 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Row, Table, and_, bindparam, delete, insert, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Row,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    insert,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from pipeline.entries import Commanded, Entry, Features
-from pipeline.fold import SpaceState
+from pipeline.entries import Commanded, Entry, Features, Posted
+from pipeline.fold import RAID_MIN_WORDS, RAID_SPAN, SpaceState
 from pipeline.records import CommandName, MessageRef
 from pipeline.state import Changes, Cluster, FoldSettings, Lineage, Member, Status
 from pipeline.store import schema
@@ -20,8 +34,6 @@ from pipeline.store.journal import journal_row
 
 CHUNK = 400
 """Values in one IN list; SQLite's own limit is 32,766 parameters, PostgreSQL's planner likes fewer."""
-RECENT = 2_000
-"""Settled messages that a restart brings back, for the raid guard's memory of texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,27 +56,42 @@ async def load_state(connection: AsyncConnection, space: str, settings: FoldSett
         return state
     state.seq, state.now = header.seq, header.now
     state.seen_since_fit, state.fit_size = header.seen_since_fit, header.fit_size
-    state.next_number = header.next_number
+    state.next_number, state.floor = header.next_number, header.floor
     table = schema.clusters
     for row in await connection.execute(select(table).where(table.c.space == space).order_by(table.c.number)):
         state.clusters[row.cluster_id] = _cluster(row)
     commands = schema.commands
     for row in await connection.execute(
-        select(commands).where(commands.c.space == space, commands.c.in_force).order_by(commands.c.seq)
+        select(commands).where(commands.c.space == space, commands.c.seq > 0).order_by(commands.c.seq)
     ):
-        state.commands[row.command_id] = Commanded(
-            row.command_id, CommandName(row.name), row.cluster_id, row.by, row.value
-        )
+        state.command_ids.add(row.command_id)
+        if row.in_force:
+            state.commands[row.command_id] = Commanded(
+                row.command_id, CommandName(row.name), row.cluster_id, row.by, row.value
+            )
     erased = schema.erased_authors
     for row in await connection.execute(select(erased).where(erased.c.space == space)):
         state.erased_authors.add((row.platform, row.author))
-    waiting = schema.messages.c.status == Status.POOL
-    state.admit(await _members(connection, space, waiting))
-    clustered = schema.messages.c.status == Status.CLUSTERED
-    state.admit(await _members(connection, space, clustered, limit=settings.window))
-    state.admit(await _members(connection, space, schema.messages.c.status == Status.ASIDE, limit=RECENT))
+    messages, root = schema.messages, schema.messages.alias()
+    state.admit(await _members(connection, space, _stays(messages, state.floor)))
+    followed = exists().where(
+        root.c.space == space,
+        root.c.platform == messages.c.follows_platform,
+        root.c.message_id == messages.c.follows_id,
+        _stays(root, state.floor),
+    )
+    state.admit(await _members(connection, space, and_(messages.c.follows_id.is_not(None), followed)))
+    remembered = and_(messages.c.seq > state.seq - RAID_SPAN, messages.c.words >= RAID_MIN_WORDS)
+    state.admit(await _members(connection, space, remembered))
     state.restore(np.frombuffer(header.mean, np.float32) if header.mean is not None else None)
     return state
+
+
+def _stays(messages: FromClause, floor: int) -> ColumnElement[bool]:
+    """What `SpaceState.evict` leaves in memory, echoes aside."""
+    status = messages.c.status
+    in_window = and_(status == Status.CLUSTERED, messages.c.seq >= floor)
+    return and_(messages.c.follows_id.is_(None), or_(status == Status.POOL, in_window))
 
 
 async def prefetch(
@@ -91,13 +118,20 @@ async def save(
     state: SpaceState,
     changes: Changes,
     entries: Sequence[Entry],
-    details: Mapping[MessageRef, MessageDetails],
+    details: Mapping[int, MessageDetails],
 ) -> None:
-    """Write a batch: its journal lines, what it changed, and a line in the outbox per changed cluster."""
+    """Write a batch: its journal lines, what it changed, and a line in the outbox per changed cluster.
+
+    Parameters
+    ----------
+    details : mapping
+        Of the messages posted by these entries, by `seq`.
+    """
     space = state.space
     if entries:
         await connection.execute(insert(schema.journal), [journal_row(space, entry) for entry in entries])
     await _save_members(connection, space, changes, details)
+    await _save_vectors(connection, space, entries, details)
     await _forget(connection, space, changes.erased)
     if changes.erased_authors:
         assert state.now is not None
@@ -120,8 +154,9 @@ async def save(
                 .where(schema.messages.c.space == space, schema.messages.c.cluster_id == event.cluster_id)
                 .values(cluster_id=event.other)
             )
+    if written := changes.refitted | changes.clusters:
+        await upsert(connection, schema.clusters, [_cluster_row(space, c) for c in written.values()])
     if changes.clusters:
-        await upsert(connection, schema.clusters, [_cluster_row(space, c) for c in changes.clusters.values()])
         await connection.execute(
             insert(schema.outbox),
             [{"space": space, "cluster_id": c.cluster_id, "version": c.version} for c in changes.clusters.values()],
@@ -141,6 +176,7 @@ async def save(
         "now": state.now,
         "seen_since_fit": state.seen_since_fit + (state.fit.seen if state.fit is not None else 0),
         "fit_size": state.fit_size,
+        "floor": state.floor,
         "next_number": state.next_number,
         "mean": mean.tobytes() if mean is not None else None,
     }
@@ -148,28 +184,19 @@ async def save(
 
 
 async def _save_members(
-    connection: AsyncConnection, space: str, changes: Changes, details: Mapping[MessageRef, MessageDetails]
+    connection: AsyncConnection, space: str, changes: Changes, details: Mapping[int, MessageDetails]
 ) -> None:
-    full, partial, stored = [], [], []
+    full, partial = [], []
     for ref, member in changes.members.items():
-        if ref in details or member.status is Status.ERASED:
-            full.append(_message_row(space, member, details.get(ref)))
-            if member.vector is not None:
-                stored.append(
-                    {
-                        "space": space,
-                        "seq": member.seq,
-                        "platform": ref.platform,
-                        "message_id": ref.message_id,
-                        "model": details[ref].model,
-                        "vector": member.vector.astype("<f2").tobytes(),
-                    }
-                )
+        if member.seq in details or member.status is Status.ERASED:
+            full.append(_message_row(space, member, details.get(member.seq)))
         else:
             partial.append(
                 {
                     "k_platform": ref.platform,
                     "k_message_id": ref.message_id,
+                    "author": member.author,
+                    "posted_at": member.at,
                     "status": member.status,
                     "reason": member.reason,
                     "cluster_id": member.cluster_id,
@@ -180,8 +207,6 @@ async def _save_members(
             )
     if full:
         await upsert(connection, schema.messages, full)
-    if stored:
-        await upsert(connection, schema.vectors, stored)
     if partial:
         table = schema.messages
         statement = (
@@ -194,11 +219,34 @@ async def _save_members(
             .values(
                 {
                     name: bindparam(name)
-                    for name in ("status", "reason", "cluster_id", "fits", "follows_platform", "follows_id")
+                    for name in (
+                        *("author", "posted_at", "status", "reason", "cluster_id", "fits"),
+                        *("follows_platform", "follows_id"),
+                    )
                 }
             )
         )
         await connection.execute(statement, partial)
+
+
+async def _save_vectors(
+    connection: AsyncConnection, space: str, entries: Sequence[Entry], details: Mapping[int, MessageDetails]
+) -> None:
+    """Store the vector of each revision: without it the journal could not be folded again."""
+    stored = [
+        {
+            "space": space,
+            "seq": entry.seq,
+            "platform": entry.body.ref.platform,
+            "message_id": entry.body.ref.message_id,
+            "model": details[entry.seq].model,
+            "vector": entry.body.vector.astype("<f2").tobytes(),
+        }
+        for entry in entries
+        if isinstance(entry.body, Posted)
+    ]
+    if stored:
+        await upsert(connection, schema.vectors, stored)
 
 
 async def _forget(connection: AsyncConnection, space: str, refs: set[MessageRef]) -> None:
@@ -213,17 +261,20 @@ async def _forget(connection: AsyncConnection, space: str, refs: set[MessageRef]
         await connection.execute(
             update(journal)
             .where(journal.c.space == space, tuple_(journal.c.platform, journal.c.message_id).in_(names))
-            .values(author=None)
+            .values(author=None, body={})
         )
 
 
-async def upsert(connection: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert `rows`, or overwrite those whose primary key is there."""
+async def upsert(
+    connection: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]], newest_by: str | None = None
+) -> None:
+    """Insert `rows`, or overwrite those whose primary key is there and whose `newest_by`, if given, is not newer."""
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     statement = dialect.insert(table)
     keys = [column.name for column in table.primary_key]
     values = {name: statement.excluded[name] for name in rows[0] if name not in keys}
-    await connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values), list(rows))
+    newer = None if newest_by is None else table.c[newest_by] <= statement.excluded[newest_by]
+    await connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values, where=newer), list(rows))
 
 
 def _chunks(refs: Sequence[MessageRef]) -> Iterable[Sequence[MessageRef]]:

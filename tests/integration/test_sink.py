@@ -14,7 +14,7 @@ from pipeline.issue_text import issue_label
 from pipeline.settings import Settings
 from pipeline.trackers.factory import new_tracker
 from pipeline.trackers.port import Tracker
-from tests.integration.test_sink_world import SPACE, TEXTS, World, jira, start
+from tests.integration.test_sink_world import SPACE, TEXTS, World, ended, jira, start
 from tests.standins.jira_server import JiraServer
 
 LABEL = issue_label(SPACE, "c1")
@@ -50,14 +50,16 @@ async def test_an_issue_is_reserved_created_confirmed_once(world: World, tracker
     again = await sink.consider(SPACE, "c1")
     await sink.sweep()
 
-    assert first is not None and again is not None
+    assert first is not None
+    assert again is not None
     assert (first.action, again.action, again.rule) == (Action.OPEN, Action.SKIP, "filed")
     (ref,) = tracker.find(LABEL)
     row = await world.ticket()
     assert (row.state, row.issue_id, row.issue_key, row.url) == ("open", ref.id, ref.key, ref.url)
     assert (row.people, row.messages, row.platforms, row.problem) == (4, 4, ["discord"], None)
     assert (row.opened_at, row.updated_at) == (world.now, world.now)
-    assert row.comment_id and len(await world.quoted()) == 3
+    assert row.comment_id
+    assert len(await world.quoted()) == 3
     assert (await world.decision()).rule == "filed"
 
 
@@ -68,7 +70,8 @@ async def test_summary_and_description_hold_no_sentence_and_no_name(world: World
     state = tracker.read(ref.id)
     assert state is not None
     said = f"{state.summary}\n{state.description}".lower()
-    assert "dark mode" in said and "4 people" in said
+    assert "dark mode" in said
+    assert "4 people" in said
     for own in ("furious", "support never answered", "old tablet", "paid for this", *TEXTS, "person0", "person3"):
         assert own not in said
 
@@ -76,10 +79,12 @@ async def test_summary_and_description_hold_no_sentence_and_no_name(world: World
 async def test_the_decision_and_its_numbers_stand_in_ticket_and_ledger(world: World, tracker: Tracker) -> None:
     decision = await world.sink(tracker).consider(SPACE, "c1")
 
-    assert decision is not None and "4 people within 30 days, 3 needed" in decision.reason
+    assert decision is not None
+    assert "4 people within 30 days, 3 needed" in decision.reason
     assert (await world.ticket()).reason == decision.reason
     state = tracker.read(tracker.find(LABEL)[0].id)
-    assert state is not None and "4 people within 30 days, 3 needed" in state.description
+    assert state is not None
+    assert "4 people within 30 days, 3 needed" in state.description
 
 
 async def test_growth_and_a_new_platform_update_it_but_not_within_the_gap(world: World, tracker: Tracker) -> None:
@@ -90,7 +95,8 @@ async def test_growth_and_a_new_platform_update_it_but_not_within_the_gap(world:
         await world.say("c1", f"late{person}", f"person{person}", "dark mode button broken here too")
 
     held = await sink.consider(SPACE, "c1")
-    assert held is not None and (held.action, held.rule) == (Action.SKIP, "gap")
+    assert held is not None
+    assert (held.action, held.rule) == (Action.SKIP, "gap")
     assert "4 people have said" in _description(tracker, ref.id)
 
     await world.let_pass(timedelta(hours=25))
@@ -102,7 +108,8 @@ async def test_growth_and_a_new_platform_update_it_but_not_within_the_gap(world:
     await world.say("c1", "t1", "someone", "dark mode button broken", platform="telegram")
     await world.let_pass(timedelta(hours=25))
     moved = await sink.consider(SPACE, "c1")
-    assert moved is not None and (moved.action, moved.rule) == (Action.UPDATE, "platform")
+    assert moved is not None
+    assert (moved.action, moved.rule) == (Action.UPDATE, "platform")
     assert "discord, telegram" in _description(tracker, ref.id)
     assert len(tracker.find(LABEL)) == 1
 
@@ -116,7 +123,8 @@ async def test_less_than_twice_the_people_updates_nothing(world: World, tracker:
 
     decision = await sink.consider(SPACE, "c1")
 
-    assert decision is not None and decision.rule == "filed"
+    assert decision is not None
+    assert decision.rule == "filed"
     assert (await world.ticket()).people == 4
 
 
@@ -134,9 +142,12 @@ async def test_peoples_edits_and_labels_stay(world: World, server: JiraServer) -
     await sink.consider(SPACE, "c1")
 
     text = issue.fields["description"]
-    assert text.startswith("Seen by QA.") and text.rstrip().endswith("Max: mine.") and "9 people have said" in text
+    assert text.startswith("Seen by QA.")
+    assert text.rstrip().endswith("Max: mine.")
+    assert "9 people have said" in text
     assert issue.fields["summary"] == "Dark mode: sprint 12"
-    assert "checkout" in issue.fields["labels"] and LABEL in issue.fields["labels"]
+    assert "checkout" in issue.fields["labels"]
+    assert LABEL in issue.fields["labels"]
 
 
 async def test_an_issue_that_people_deleted_is_not_created_anew_and_stops_nothing(
@@ -170,7 +181,8 @@ async def test_two_sinks_at_once_create_one_issue_each(world: World, tracker: Tr
     for number in range(1, 6):
         assert len(tracker.find(issue_label(SPACE, f"c{number}"))) == 1
         row = await world.ticket(f"c{number}")
-        assert row.state == "open" and row.comment_id
+        assert row.state == "open"
+        assert row.comment_id
 
 
 @pytest.mark.parametrize("kind", ["local", "jira"])
@@ -181,12 +193,13 @@ async def test_two_processes_create_one_issue_each(world: World, server: JiraSer
     world.local()
     go = tmp_path / "go"
     reached = server if kind == "jira" else None
-    workers = [start(world, names, reached, go=str(go)) for _ in range(2)]
-    while len(list(tmp_path.glob("go.*"))) < 2:
-        await asyncio.sleep(0.01)
+    workers = [start(world, names, reached, go=go) for _ in range(2)]
+    async with asyncio.timeout(60):
+        while len(list(tmp_path.glob("go.*"))) < 2:
+            await asyncio.sleep(0.01)
     go.touch()
 
-    codes = [await asyncio.to_thread(worker.wait, 60) for worker in workers]
+    codes = [await ended(worker) for worker in workers]
 
     assert codes == [0, 0]
     tracker: Tracker = jira(server) if kind == "jira" else world.local()

@@ -1,33 +1,34 @@
-"""The world that the sink's tests share: a SQLite file with clusters in it, a tracker, and a worker to be killed.
-
-Run as a module it is a sink in a process of its own, which may kill itself at a named step.
-"""
+"""The world that the sink's tests share: a SQLite file with clusters in it, a tracker, and a worker to be killed."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from pydantic import SecretStr
-from sqlalchemy import insert, select, update
+import sklearn.feature_extraction.text  # type: ignore[import-untyped]  # noqa: F401 (for the fork server)
+from sqlalchemy import select
 
 from models.kinds import KINDS
 from pipeline.decide import Mode
+from pipeline.entries import Entry, Features, Posted
 from pipeline.file_issues import Sink
+from pipeline.fold import SpaceState
+from pipeline.records import MessageRef
 from pipeline.settings import PolicySettings
+from pipeline.state import Changes, Cluster, FoldSettings, Member, Status
 from pipeline.store import ledger, schema
 from pipeline.store.database import Database
+from pipeline.store.spaces import MessageDetails, save
 from pipeline.trackers.jira import JiraSettings, JiraTracker
 from pipeline.trackers.local import LocalTracker
 from pipeline.trackers.port import IssueDraft, IssueRef, Tracker
@@ -47,90 +48,128 @@ TEXTS = (
 
 @dataclass
 class World:
-    """A space whose rows are written as the owner writes them."""
+    """A space, written as the owner writes it: with `spaces.save`, only without a fold."""
 
     path: Path
-    seq: int = 0
-    now: datetime = START
     database: Database = field(init=False)
+    state: SpaceState = field(init=False)
+    members: dict[str, Member] = field(default_factory=dict)
+    details: dict[str, MessageDetails] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.database = Database(self.url)
+        self.state = SpaceState(SPACE, FoldSettings())
+        self.state.now = START
 
     @property
     def url(self) -> str:
         """The database's URL."""
         return f"sqlite+aiosqlite:///{self.path}"
 
+    @property
+    def now(self) -> datetime:
+        """The space's clock."""
+        assert self.state.now is not None
+        return self.state.now
+
     async def begin(self) -> World:
         """Make the tables and the space."""
         await self.database.migrate()
-        space = {"space": SPACE, "seq": 0, "now": START, "seen_since_fit": 0, "next_number": 1}
-        await self.write(insert(schema.spaces).values(space))
+        await self._save(Changes())
         return self
 
     async def cluster(self, cluster_id: str, number: int = 1, *, kind: str = "complaint", people: int = 4) -> None:
         """Found an established cluster in which `people` have spoken, two hours ago."""
         log_kinds = np.array([0.0 if name == kind else -3.0 for name in KINDS])
-        row = {"space": SPACE, "cluster_id": cluster_id, "number": number, "version": 1, "born_seq": 1}
-        row |= {"total": np.ones(4).tobytes(), "count": people, "log_kinds": log_kinds.tobytes(), "threshold": 0.5}
-        row |= {"fits": 2, "established_seq": 1, "muted": False, "promoted": False, "tags": []}
-        await self.write(insert(schema.clusters).values(row))
+        founded = Cluster(cluster_id, number, 1, np.ones(4), people, log_kinds, 0.5, fits=2, established_seq=1)
+        self.state.clusters[cluster_id] = founded
         for person in range(people):
             await self.say(cluster_id, f"{cluster_id}-m{person}", f"person{person}", TEXTS[person % len(TEXTS)])
         await self.let_pass(timedelta(hours=2))
 
-    async def say(self, cluster_id: str, message_id: str, author: str, text: str, **changes: Any) -> None:
+    async def say(
+        self,
+        cluster_id: str,
+        message_id: str,
+        author: str,
+        text: str,
+        *,
+        platform: str = "discord",
+        release: str | None = None,
+        follows: MessageRef | None = None,
+        at: datetime | None = None,
+    ) -> None:
         """Let someone say something in a cluster."""
-        self.seq += 1
-        vector = np.array([1.0, 0.01 * (self.seq % 7), 0.0, 0.0])
-        row: dict[str, Any] = {"space": SPACE, "platform": "discord", "message_id": message_id, "seq": self.seq}
-        row |= {"revision": self.now, "author": author, "posted_at": self.now, "text": text, "kinds": [0.2] * 5}
-        row |= {"kind": "complaint", "cues": [], "words": 5, "echo": False, "fingerprint": message_id, "fits": 0}
-        row |= {"status": "clustered", "cluster_id": cluster_id, "permalink": f"https://chat.test/{message_id}"}
-        row |= changes
-        own = {"space": SPACE, "seq": self.seq, "platform": row["platform"], "message_id": message_id, "model": "m"}
-        await self.write(
-            insert(schema.messages).values(row),
-            insert(schema.vectors).values(own | {"vector": vector.astype("<f2").tobytes()}),
+        self.state.seq += 1
+        vector = np.array([1.0, 0.01 * (self.state.seq % 7), 0.0, 0.0], np.float32)
+        member = Member(
+            ref=MessageRef(platform, message_id),
+            seq=self.state.seq,
+            author=author,
+            at=at or self.now,
+            revision=self.now,
+            status=Status.CLUSTERED,
+            reason=None,
+            cluster_id=cluster_id,
+            features=Features((0.2,) * 5, "complaint", 5, echo=follows is not None, fingerprint=message_id),
+            vector=vector,
+            follows=follows,
         )
-        await self.change(cluster_id)
-
-    async def change(self, cluster_id: str, **changes: Any) -> None:
-        """Change a cluster's row; its version is the entry that did it."""
-        self.seq += 1
-        table = schema.clusters
-        where = (table.c.space == SPACE) & (table.c.cluster_id == cluster_id)
-        await self.write(update(table).where(where).values(version=self.seq, **changes))
+        self.members[message_id] = member
+        link = f"https://chat.test/{message_id}"
+        self.details[message_id] = MessageDetails(text, None, link, release, (), "model")
+        await self._post(member)
 
     async def edit(self, message_id: str, text: str) -> None:
-        """Let an author edit a message: it comes with a new entry."""
-        self.seq += 1
-        messages, vectors = schema.messages, schema.vectors
-        await self.write(
-            update(messages).where(messages.c.message_id == message_id).values(text=text, seq=self.seq),
-            update(vectors).where(vectors.c.message_id == message_id).values(seq=self.seq),
-        )
+        """Let an author edit a message: the revision comes with an entry of its own."""
+        self.state.seq += 1
+        member = self.members[message_id]
+        member.seq = self.state.seq
+        self.details[message_id] = replace(self.details[message_id], text=text)
+        await self._post(member)
 
     async def erase(self, message_id: str) -> None:
         """Let an author delete a message: a tombstone is left."""
-        table = schema.messages
-        gone = {"status": "erased", "text": "", "author": "", "cluster_id": None}
-        await self.write(
-            update(table).where(table.c.message_id == message_id).values(gone),
-            schema.vectors.delete().where(schema.vectors.c.message_id == message_id),
-        )
+        self.state.seq += 1
+        member, cluster_id = self.members[message_id], self.members[message_id].cluster_id
+        del self.details[message_id]
+        member.status, member.author, member.cluster_id, member.vector = Status.ERASED, "", None, None
+        await self._save(Changes(members={member.ref: member}, erased={member.ref}), cluster_id)
+
+    async def set_aside(self, message_id: str) -> None:
+        """Find that a message was part of a raid."""
+        self.state.seq += 1
+        member, cluster_id = self.members[message_id], self.members[message_id].cluster_id
+        member.status, member.reason, member.cluster_id = Status.ASIDE, "raid", None
+        await self._save(Changes(members={member.ref: member}), cluster_id)
+
+    async def change(self, cluster_id: str, **changes: Any) -> None:
+        """Change a cluster, as commands and fits do."""
+        self.state.seq += 1
+        for name, value in changes.items():
+            setattr(self.state.clusters[cluster_id], name, value)
+        await self._save(Changes(), cluster_id)
 
     async def let_pass(self, span: timedelta) -> None:
         """Move the space's clock."""
-        self.now += span
-        await self.write(update(schema.spaces).values(now=self.now))
+        self.state.now = self.now + span
+        await self._save(Changes())
 
-    async def write(self, *statements: Any) -> None:
-        """Run statements in one transaction."""
+    async def _post(self, member: Member) -> None:
+        assert member.vector is not None
+        posted = Posted(member.ref, member.author, member.revision, member.features, member.vector)
+        entry = Entry(member.seq, self.now, posted)
+        await self._save(Changes(members={member.ref: member}), member.cluster_id, entry)
+
+    async def _save(self, changes: Changes, cluster_id: str | None = None, *entries: Entry) -> None:
+        if cluster_id is not None:
+            cluster = self.state.clusters[cluster_id]
+            cluster.version = self.state.seq
+            changes.clusters[cluster_id] = cluster
+        # only of new revisions: what merely changed its place comes without
+        details = {entry.seq: self.details[_ref(entry).message_id] for entry in entries}
         async with self.database.write() as connection:
-            for statement in statements:
-                await connection.execute(statement)
+            await save(connection, self.state, changes, entries, details)
 
     async def ticket(self, cluster_id: str = "c1") -> Any:
         """Return the ledger's row."""
@@ -154,7 +193,7 @@ class World:
         """Return the ids of the messages that the ledger knows as quoted."""
         table = schema.quotes
         async with self.database.read() as connection:
-            return set((await connection.scalars(select(table.c.message_id).where(table.c.cluster_id == cluster_id))))
+            return set(await connection.scalars(select(table.c.message_id).where(table.c.cluster_id == cluster_id)))
 
     def sink(self, tracker: Tracker, *, mode: Mode = "auto", patience_s: float = 60.0, **policy: Any) -> Sink:
         """Return a sink on this database."""
@@ -166,6 +205,11 @@ class World:
         tracker = LocalTracker(self.url)
         tracker.ensure()
         return tracker
+
+
+def _ref(entry: Entry) -> MessageRef:
+    assert isinstance(entry.body, Posted)
+    return entry.body.ref
 
 
 def jira(server: JiraServer, lag_s: tuple[float, ...] = (0.0, 0.0, 0.0), **changes: Any) -> JiraTracker:
@@ -211,37 +255,40 @@ class Deadly:
 
 
 def start(
-    world: World, clusters: Sequence[str], server: JiraServer | None, step: str | None = None, **more: Any
-) -> Any:
-    """Start a process whose sink considers `clusters` and sweeps; it kills itself at `step`."""
-    order: dict[str, Any] = {"path": str(world.path), "clusters": list(clusters), "step": step} | more
-    if server is not None:
-        settings = server.settings(label_prefix="")
-        order["jira"] = settings.model_dump(mode="json") | {"token": settings.token.get_secret_value()}
-    here = Path(__file__).parents[2]
-    command = [sys.executable, "-m", "tests.integration.test_sink_world", json.dumps(order)]
-    return subprocess.Popen(command, cwd=here)
+    world: World, clusters: Sequence[str], server: JiraServer | None, step: str | None = None, go: Path | None = None
+) -> BaseProcess:
+    """Start a process whose sink considers `clusters` and sweeps; it kills itself at `step`, begins at `go`."""
+    settings = None if server is None else server.settings(label_prefix="")
+    context = get_context("forkserver")  # one process pays for the imports; the others are forked from it
+    context.set_forkserver_preload([__name__])
+    worker = context.Process(target=_run, args=(world.path, list(clusters), settings, step, go))
+    worker.start()
+    return worker
 
 
-async def _work(order: dict[str, Any]) -> None:
-    world = World(Path(order["path"]))
-    inner: LocalTracker | JiraTracker
-    if "jira" in order:
-        inner = JiraTracker(JiraSettings(**(order["jira"] | {"token": SecretStr(order["jira"]["token"])})))
+async def ended(worker: BaseProcess) -> int | None:
+    """Wait for the process's end and return its exit code, negative for a signal."""
+    await asyncio.to_thread(worker.join, 60)
+    return worker.exitcode
+
+
+def _run(path: Path, clusters: list[str], settings: JiraSettings | None, step: str | None, go: Path | None) -> None:
+    asyncio.run(_work(path, clusters, settings, step, go))
+
+
+async def _work(
+    path: Path, clusters: list[str], settings: JiraSettings | None, step: str | None, go: Path | None
+) -> None:
+    world = World(path)
+    inner: LocalTracker | JiraTracker = world.local() if settings is None else JiraTracker(settings)
+    if settings is not None:
         inner.search_lag_s = (0.0, 0.1, 0.2)
-    else:
-        inner = world.local()
-    sink = world.sink(cast(Tracker, Deadly(inner, order["step"])))
-    go = order.get("go")
+    sink = world.sink(cast(Tracker, Deadly(inner, step)), patience_s=60.0 if step is None else 0.0)
     if go is not None:
         Path(f"{go}.{os.getpid()}").touch()
-        while not Path(go).exists():
+        while not go.exists():
             time.sleep(0.001)
-    for cluster_id in order["clusters"]:
+    for cluster_id in clusters:
         await sink.consider(SPACE, cluster_id)
         await sink.sweep()
     await world.database.close()
-
-
-if __name__ == "__main__":
-    asyncio.run(_work(json.loads(sys.argv[1])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -222,7 +223,7 @@ class Oracle:
         request = self.state.fit
         assert request is not None
         fit = self._fitter.submit(request.vectors).result()
-        return Fitted(request.begun_seq, request.refs, fit.labels, fit.mean)
+        return request.result(fit.labels, fit.mean)
 
     def _apply(self, body: Body, at: datetime | None) -> None:
         assert at is not None
@@ -239,7 +240,7 @@ def received(arrivals: Sequence[Arrival]) -> list[Received[Arrival]]:
 def cuts(length: int, edges: Sequence[int]) -> list[tuple[int, int]]:
     """Return the (start, end) of batches of `length` arrivals cut at `edges`."""
     marks = sorted({0, length, *(edge for edge in edges if 0 < edge < length)})
-    return list(zip(marks, marks[1:], strict=False))
+    return list(itertools.pairwise(marks))
 
 
 def member_key(member: Member) -> tuple[Any, ...]:

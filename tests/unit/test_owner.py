@@ -5,24 +5,36 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.doors import Arrival
+from models.text import fingerprint
+from pipeline.doors import Arrival, arrival_of
 from pipeline.fitter import InlineFitter
+from pipeline.fold import SpaceState
 from pipeline.owner import Owner
+from pipeline.records import EventType, pack_vector
+from pipeline.store import schema
 from pipeline.store.database import Database
+from pipeline.store.journal import entry_of
+from pipeline.store.leases import LeaseLostError
 from tests.standins.space_stream import (
     SMALL,
     SPACE,
+    T0,
     Stream,
     clusterer,
     cuts,
+    near,
     of_state,
     received,
+    rows,
     tables,
 )
 
@@ -88,3 +100,166 @@ def test_batch_edges_and_restarts_change_nothing(
         assert clusters == expected[1]
 
     asyncio.run(run())
+
+
+@EXAMPLES
+@given(seed=st.integers(0, 2**16), edges=EDGES)
+def test_the_journal_read_back_folds_to_the_tables(template: Path, tmp_path: Path, seed: int, edges: list[int]) -> None:
+    stream = Stream(seed, forgetting=False).run(LENGTH)
+
+    async def run() -> None:
+        database = copy_of(template, tmp_path)
+        owner = await feed(database, stream.arrivals, edges)
+        vectors = {row.seq: np.frombuffer(row.vector, "<f2") for row in await rows(database, schema.vectors)}
+        state = SpaceState(SPACE, SMALL)
+        for row in sorted(await rows(database, schema.journal), key=lambda row: row.seq):
+            vector = vectors.get(row.seq)
+            state.apply(entry_of(row, None if vector is None else vector.astype(np.float32)))
+        assert of_state(state) == await tables(database, SMALL)
+        assert {row.command_id for row in await rows(database, schema.commands) if row.in_force} == set(state.commands)
+        owner.close()
+        await database.close()
+
+    asyncio.run(run())
+
+
+async def messages_of(database: Database) -> dict[str, Any]:
+    return {row.message_id: row for row in await rows(database, schema.messages)}
+
+
+async def everything(database: Database) -> str:
+    found = []
+    for table in schema.metadata.sorted_tables:
+        found += [str(tuple(row)) for row in await rows(database, table)]
+    return "\n".join(found)
+
+
+def story(order: str) -> list[Arrival]:
+    """One message by ann with a reaction, and her deletion or erasure, in the order of the letters."""
+    stream = Stream(0)
+    vector = near(stream.centres[0], stream.rng, 0.1)
+    said = {"platform": "discord", "message_id": "m1", "text": "secret words of ann", "author": "ann-the-author"}
+    makers = {
+        "m": lambda: stream.signal(EventType.CREATED, said, T0, **stream.reading(vector)),
+        "r": lambda: stream.signal(
+            EventType.REACTION_SET,
+            {"platform": "discord", "message_id": "m1", "author": "bob-who-reacts", "emoji": "x", "present": True},
+            T0,
+        ),
+        "d": lambda: stream.signal(EventType.DELETED, {"platform": "discord", "message_id": "m1"}, T0),
+        "a": lambda: stream.signal(EventType.AUTHOR_ERASED, {"platform": "discord", "author": "ann-the-author"}, T0),
+    }
+    for letter in order:
+        stream.add(makers[letter]())
+    return stream.arrivals
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["one batch", "a batch each"])
+@pytest.mark.parametrize("order", ["mrd", "dmr", "mdrd", "dd", "rmd", "mrdm", "mra", "amr", "maa", "mram", "rda"])
+async def test_what_was_erased_leaves_nothing(template: Path, tmp_path: Path, order: str, together: bool) -> None:  # noqa: FBT001
+    database = copy_of(template, tmp_path)
+    arrivals = story(order)
+    owner = await feed(database, arrivals, [] if together else range(len(arrivals)))
+    content = await everything(database)
+    assert "secret words" not in content
+    assert "bob-who-reacts" not in content
+    assert fingerprint("secret words of ann") not in content
+    assert await rows(database, schema.vectors) == []
+    message = (await messages_of(database))["m1"]
+    assert (message.status, message.text, message.author) == ("erased", "", "")
+    if "a" not in order:
+        assert "ann-the-author" not in content
+    owner.close()
+    await database.close()
+
+
+async def test_a_newer_reaction_is_not_overwritten_by_an_older_one(template: Path, tmp_path: Path) -> None:
+    database = copy_of(template, tmp_path)
+    stream = Stream(0)
+    data = {"platform": "discord", "message_id": "m1", "author": "bob", "emoji": "x"}
+    stream.add(stream.signal(EventType.REACTION_SET, data | {"present": False}, T0 + timedelta(hours=1)))
+    stream.add(stream.signal(EventType.REACTION_SET, data | {"present": True}, T0))
+    owner = await feed(database, stream.arrivals, [1])
+    assert [row.present for row in await rows(database, schema.reactions)] == [False]
+    owner.close()
+    await database.close()
+
+
+@pytest.mark.parametrize("length", [60, 120])
+async def test_every_arrival_is_accounted_for(template: Path, tmp_path: Path, length: int) -> None:
+    database = copy_of(template, tmp_path)
+    stream = Stream(5).run(length)
+    owner = await feed(database, stream.arrivals, range(0, length, 7))
+    (account,) = await rows(database, schema.accounts)
+    events = [arrival for arrival in stream.arrivals if arrival.origin is not None]
+    assert sum(account.counts.values()) == len(events)
+    assert sum(n for name, n in account.counts.items() if name != "redelivered") == stream.offset == account.offset
+    assert len(await messages_of(database)) == len(stream.oracle.state.members)
+    owner.close()
+    await database.close()
+
+
+async def test_a_fit_lost_in_a_restart_is_begun_again(template: Path, tmp_path: Path) -> None:
+    """Where a fit was in flight: nothing is lost, the fit follows the next entry, the clusters come a little later."""
+    database = copy_of(template, tmp_path)
+    stream = Stream(3)
+    while stream.oracle.state.fit is None:
+        stream.add(stream.post())
+    owner = await feed(database, stream.arrivals, [])
+    assert owner._held[SPACE].state.fit is not None
+    owner.close()
+    again = new_owner(database)
+    stream.add(stream.post())
+    await again.take(received(stream.arrivals[-1:]))
+    request = again._held[SPACE].state.fit
+    assert request is not None
+    assert request.begun_seq == again._held[SPACE].state.seq
+    await again.tick()
+    assert len(await rows(database, schema.clusters)) > 0
+    again.close()
+    await database.close()
+
+
+async def test_another_owner_waits_and_a_fenced_one_writes_nothing(template: Path, tmp_path: Path) -> None:
+    database = copy_of(template, tmp_path)
+    stream = Stream(1).run(30)
+    first = new_owner(database)
+    await first.take(received(stream.arrivals[:10]))
+    second = Owner("two", database, SMALL, InlineFitter(clusterer()))
+    waiting = asyncio.create_task(second.take(received(stream.arrivals[10:20])))
+    await asyncio.sleep(0.2)
+    assert not waiting.done()
+    await first.release()
+    await waiting
+    journal = len(await rows(database, schema.journal))
+    # the first one stalled, and does not know that the second took over
+    stalled = new_owner(database)
+    async with database.write() as connection:
+        await connection.execute(schema.leases.update().values(owner="one"))
+    await stalled.take(received(stream.arrivals[:1]))
+    async with database.write() as connection:
+        await connection.execute(schema.leases.update().values(owner="two", epoch=99, expires_at=0.0))
+    with pytest.raises(LeaseLostError):
+        await stalled.take(received(stream.arrivals[20:30]))
+    assert len(await rows(database, schema.journal)) == journal
+    # what memory held is void: the agent's next try takes the lease, reads anew and applies the batch
+    await stalled.take(received(stream.arrivals[20:30]))
+    assert (await tables(database, SMALL)) == of_state(stream.oracle.state)
+    for owner in (first, second, stalled):
+        owner.close()
+    await database.close()
+
+
+async def test_two_models_in_a_space_without_a_fit_are_refused(template: Path, tmp_path: Path) -> None:
+    database = copy_of(template, tmp_path)
+    stream = Stream(1)
+    stream.add(stream.post())
+    alien = stream.post().model_copy(update={"vector": pack_vector(np.ones(5, np.float32))})
+    odd = arrival_of(alien, frozenset({"en"}))
+    owner = new_owner(database)
+    refusals = await owner.take(received([*stream.arrivals, odd]))
+    assert [refusal.reason for refusal in refusals] == [
+        "vector of 5 numbers in a space of 12: embedded by another model?"
+    ]
+    owner.close()
+    await database.close()
