@@ -20,10 +20,9 @@ from sklearn.pipeline import FeatureUnion  # type: ignore[import-untyped]
 
 from models.cues import CUE_NAMES, WORDING_CUES, cue_matrix, has_request
 from models.embedder import Embedder
+from models.kind_names import KINDS, UNSURE
 from models.text import clauses, mask, strip_for_embedding
 
-KINDS = ("complaint", "idea", "question", "praise", "other")
-UNSURE = "unsure"
 # Stored with each message. Its end is the beginning of the sha256 of data/kinds.jsonl (a test compares them);
 # its number goes up with any change of features, weights or rules.
 RECIPE_VERSION = "kinds-1-440f830e"

@@ -74,7 +74,9 @@ class SpaceState:
         if entry.seq != self.seq + 1:
             raise ValueError(f"entry {entry.seq} after {self.seq}")
         self.seq = entry.seq
-        self.now = entry.at if self.now is None else max(self.now, entry.at)
+        # A decision carries the time of the person who took it, which says nothing about an archive of last year.
+        if self.now is None or not isinstance(entry.body, Commanded):
+            self.now = entry.at if self.now is None else max(self.now, entry.at)
         match entry.body:
             case Posted():
                 self._posted(entry.body, entry.at)
@@ -471,7 +473,7 @@ class SpaceState:
         }
         # A fit may move a message, and its echoes with it: they stay as long as it does.
         self.followers = {ref: own for ref, own in self.followers.items() if ref in kept and own}
-        self.members = {m.ref: m for m in self.members.values() if m.ref in kept}
+        self.members = {m.ref: m for m in self.members.values() if m.ref in kept or m.follows in kept}
 
 
 def _names_author(posted: Posted, known: Member) -> bool:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from sqlalchemy import Row, and_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from models.kinds import KINDS
+from models.kind_names import KINDS
 from pipeline.decide import ClusterFacts
 from pipeline.records import MessageRef
 from pipeline.state import Status

@@ -90,7 +90,7 @@ def flow(broker: EmbeddedBroker, folder: Path, lines: list[dict[str, str]], stag
     try:
         # All stages are to be there before the flow begins; this line will be one repeat.
         walk.publish(lines[:1], SPACE)
-        walk.until(lambda: walk.one(MESSAGES_STORED) == 1, "the first message is through", 150)
+        walk.until(lambda: walk.one(MESSAGES_STORED) == 1, "the first message is through", 240)
         (folder / "chat.part").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
         (folder / "chat.part").rename(file)
         walk.until(lambda: walk.one(MESSAGES_STORED) > 20, "messages flow", 60)

@@ -18,7 +18,7 @@ import numpy as np
 import sklearn.feature_extraction.text  # type: ignore[import-untyped]  # noqa: F401 (for the fork server)
 from sqlalchemy import select
 
-from models.kinds import KINDS
+from models.kind_names import KINDS
 from pipeline.decide import Mode
 from pipeline.entries import Entry, Features, Posted
 from pipeline.file_issues import Sink
@@ -83,6 +83,7 @@ class World:
         log_kinds = np.array([0.0 if name == kind else -3.0 for name in KINDS])
         founded = Cluster(cluster_id, number, 1, np.ones(4), people, log_kinds, 0.5, fits=2, established_seq=1)
         self.state.clusters[cluster_id] = founded
+        await self.change(cluster_id)
         for person in range(people):
             await self.say(cluster_id, f"{cluster_id}-m{person}", f"person{person}", TEXTS[person % len(TEXTS)])
         await self.let_pass(timedelta(hours=2))

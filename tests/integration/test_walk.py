@@ -24,7 +24,7 @@ from pipeline.records import (
 )
 from tests.walk import ARCHIVE, REDELIVERED, Walk, check_books, running_walk
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(300)
 
 START = datetime(2026, 6, 1, 8, tzinfo=UTC)
 NO_CONCERN = {None, "chatter", "question", "praise", "oneoff", "spam"}
@@ -141,7 +141,7 @@ def test_every_event_of_the_archive_is_accounted_for_and_tickets_open(walk: Walk
     with ARCHIVE.open(encoding="utf-8") as lines:
         path.write_text("".join(islice(lines, 300)), encoding="utf-8")
     tally = walk.publish(path, "archive")
-    walk.until(lambda: walk.taken("archive").total() >= 300, "300 events taken", 120)
+    walk.until(lambda: walk.taken("archive").total() >= 300, "300 events taken", 200)
     walk.settle()
     taken = walk.taken("archive")
     del taken[REDELIVERED]
@@ -160,6 +160,7 @@ def test_every_event_of_the_archive_is_accounted_for_and_tickets_open(walk: Walk
     assert {table: walk.one(f"SELECT count(*) FROM {table}") for table in tables} == before
     again = walk.taken("archive")
     del again[REDELIVERED]
+    # A repeated reaction changes no row, but the fold cannot tell it from a new one: it is counted as itself again.
     states = {"reaction.set"}
     assert {kind: n for kind, n in again.items() if kind not in {"duplicate"} | states} == {
         kind: n for kind, n in taken.items() if kind not in states

@@ -108,7 +108,7 @@ def test_bad_input_on_the_topics_is_parked_as_it_came_and_the_rest_goes_through(
     }
     before = {letter.id for letter in walk.dead()}
     walk.publish([{"id": "first", "text": "the stages are there", "time": START.isoformat()}], "good")
-    walk.until(lambda: walk.taken("good")["message.created"] == 1, "the stages are there", 150)
+    walk.until(lambda: walk.taken("good")["message.created"] == 1, "the stages are there", 180)
     stages = {EVENTS.name: "embed", SIGNALS.name: "cluster", CLUSTERS_CHANGED.name: "file"}
     restarts = {stage: walk.status(stage).restarts for stage in stages.values()}
     for topic, values in bad.items():

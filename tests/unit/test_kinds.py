@@ -11,7 +11,8 @@ import pytest
 
 from models.cues import CUE_NAMES
 from models.embedder import SentenceEmbedder
-from models.kinds import KINDS, PRIORS, RECIPE_VERSION, ActingRule, KindClassifier, kind_of, train_kinds, vote
+from models.kind_names import KINDS
+from models.kinds import PRIORS, RECIPE_VERSION, ActingRule, KindClassifier, kind_of, train_kinds, vote
 from models.text import strip_for_embedding
 
 # Written for this test, before the classifier was first run on them; nothing of them stands in the examples.

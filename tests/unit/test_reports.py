@@ -96,7 +96,7 @@ async def fill(database: Database) -> None:
     await write(
         database,
         schema.spaces,
-        {"seq": 99, "now": T0 + timedelta(days=2), "seen_since_fit": 7, "fit_size": 0, "next_number": 4},
+        {"seq": 99, "now": T0 + timedelta(days=2), "seen_since_fit": 7, "fit_size": 0, "floor": 0, "next_number": 4},
     )
     await write(
         database,
