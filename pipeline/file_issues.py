@@ -72,6 +72,9 @@ class Sink:
                 return None
             facts, version = found
             decision = decide(facts, _filed(row), self._policy, self._mode)
+            if decision.action is Action.OPEN and row is None:
+                row = await self._inherit(space, cluster_id)
+                decision = decide(facts, _filed(row), self._policy, self._mode)
             if decision.action is Action.OPEN and row is not None and row.state in ledger.UNSETTLED:
                 decision = Decision(
                     Action.SKIP, "uncertain", "an earlier create has no known outcome yet; being searched for"
@@ -86,6 +89,11 @@ class Sink:
                 await self._requote(space, cluster_id)
             await self._note(space, cluster_id, version, facts, decision)
             return decision
+
+    async def _inherit(self, space: str, cluster_id: str) -> Ticket | None:
+        """Take over the ticket of a cluster that merged into this one: one matter, one issue."""
+        async with self._database.write() as connection:
+            return await ledger.inherit(connection, space, cluster_id)
 
     async def sweep(self) -> None:
         """Come back to what no message will wake: uncertain creates, and decisions whose time has come."""

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Final
 
 import numpy as np
 
-from pipeline.centroids import CentroidIndex
 from pipeline.entries import (
     AuthorErased,
     Body,
@@ -29,45 +27,12 @@ from pipeline.entries import (
 )
 from pipeline.records import CommandName, MessageRef
 from pipeline.refit import apply_fit
-from pipeline.state import Changes, Cluster, FitRequest, FoldSettings, Lineage, LineageEvent, Member, Status
-
-RAID_MIN_WORDS: Final = 4
-RAID_SPAN: Final = 2_000
-"""Entries for which a text is remembered: more than any community sees within `raid_window`."""
-LOG_FLOOR: Final = 1e-6
+from pipeline.space import RAID_MIN_WORDS, RAID_SPAN, Space
+from pipeline.state import Cluster, FitRequest, Member, Status
 
 
-class SpaceState:
-    """State of one space after `seq` entries.
-
-    Members outside the window leave memory (`evict`); the owner brings back those that a batch touches (`admit`).
-    """
-
-    def __init__(self, space: str, settings: FoldSettings) -> None:
-        self.space = space
-        self.settings = settings
-        self.seq = 0
-        self.now: datetime | None = None
-        self.seen_since_fit = 0
-        self.fit_size = 0
-        self.next_number = 1
-        self.members: dict[MessageRef, Member] = {}
-        self.followers: dict[MessageRef, set[MessageRef]] = {}
-        self.clusters: dict[str, Cluster] = {}
-        self.erased_authors: set[tuple[str, str]] = set()
-        self.commands: dict[str, Commanded] = {}
-        """Those in force, by id."""
-        self.command_ids: set[str] = set()
-        """Those ever applied: one that was undone must not come back when it is delivered again."""
-        self.fit: FitRequest | None = None
-        self.floor = 0
-        """Entry before which no fit looks any more."""
-        self._recent_texts: dict[str, dict[MessageRef, int]] = {}
-        """Text → message and the entry that brought it; forgetting what is beyond `RAID_SPAN` changes nothing."""
-        self.centroids = CentroidIndex()
-        self._changes = Changes()
-
-    # -- the fold ---------------------------------------------------------------------------------------------
+class SpaceState(Space):
+    """State of one space after `seq` entries."""
 
     def apply(self, entry: Entry) -> None:
         """Take the next journal entry; ValueError when it is not the next."""
@@ -94,11 +59,6 @@ class SpaceState:
                 pass
         self._maybe_begin_fit(idle=isinstance(entry.body, Ticked))
 
-    def drain(self) -> Changes:
-        """Hand out what changed since the last call."""
-        changes, self._changes = self._changes, Changes()
-        return changes
-
     def stale(self, body: Body) -> bool:
         """Tell whether `apply` would change nothing: a repeat, or older than what is known."""
         match body:
@@ -118,7 +78,7 @@ class SpaceState:
             case _:
                 return False
 
-    # -- messages ---------------------------------------------------------------------------------------------
+    # -- messages -----------------------------------------------------------------------------------------------------
 
     def _posted(self, posted: Posted, at: datetime) -> None:
         if self.stale(posted):
@@ -130,7 +90,7 @@ class SpaceState:
         author = posted.author if posted.author is not None else (known.author if known else "")
         if known is not None:
             self.leave(known)
-            self._stop_following(known)
+            self.stop_following(known)
         member = Member(
             ref=posted.ref,
             seq=self.seq,
@@ -146,11 +106,11 @@ class SpaceState:
         self.members[posted.ref] = member
         self._changes.members[posted.ref] = member
         if (posted.ref.platform, author) in self.erased_authors:
-            self._forget(member)
+            self.forget(member)
             return
         member.follows = self._parent_of(posted)
         if member.follows is not None:
-            self._follow(member, member.follows)
+            self.follow(member, member.follows)
             return
         reason = self._set_aside(member)
         if reason is not None:
@@ -166,21 +126,7 @@ class SpaceState:
         if known.cluster_id is not None:
             self.touch(self.clusters[known.cluster_id])
         if (known.ref.platform, author) in self.erased_authors:
-            self._forget(known)
-
-    def _follow(self, member: Member, root: MessageRef) -> None:
-        """Make a message an echo of `root`, and what echoed the message too: no echo is ever followed itself."""
-        own = sorted(self.followers.pop(member.ref, ()))
-        self.followers.setdefault(root, set()).update((member.ref, *own))
-        self._take_place_of_parent(member)
-        for follower in (self.members[ref] for ref in own if ref in self.members):
-            follower.follows = root
-            self._follow_along(follower)
-
-    def _stop_following(self, member: Member) -> None:
-        if member.follows is not None:
-            self.followers.get(member.follows, set()).discard(member.ref)
-            member.follows = None
+            self.forget(known)
 
     def _join_or_wait(self, member: Member, vector: Vector) -> None:
         cluster = self.centroids.nearest(vector, self.settings.attach_margin)
@@ -198,20 +144,6 @@ class SpaceState:
             return None
         root = parent.follows or parent.ref
         return None if root == posted.ref else root
-
-    def _take_place_of_parent(self, member: Member) -> None:
-        parent = self.members[member.follows] if member.follows in self.members else None
-        if parent is None or parent.status is Status.ERASED:
-            self.place(member, Status.ASIDE, None, "echo of a message that is gone")
-        elif parent.status is Status.ASIDE:
-            self.place(member, Status.ASIDE, None, "echo of a message set aside")
-        else:
-            self.place(member, parent.status, parent.cluster_id)
-
-    def _follow_along(self, follower: Member) -> None:
-        if follower.cluster_id is not None:
-            self.touch(self.clusters[follower.cluster_id])
-        self._take_place_of_parent(follower)
 
     def _set_aside(self, member: Member) -> str | None:
         """Return why a message founds and joins nothing, or None."""
@@ -235,10 +167,10 @@ class SpaceState:
         """Tell whether many accounts posted this text within minutes; sets the earlier ones aside as well."""
         if member.features.words < RAID_MIN_WORDS:
             return False
-        recent = self._recent_texts.setdefault(member.features.fingerprint, {})
+        recent = self.recent_texts.setdefault(member.features.fingerprint, {})
         recent[member.ref] = self.seq
         start = member.at - self.settings.raid_window
-        remembered = [other for ref in recent if (other := self.members.get(ref)) and self._said_lately(other)]
+        remembered = [other for ref in recent if (other := self.members.get(ref)) and self.said_lately(other)]
         remembered.sort(key=lambda other: other.seq)
         same = [
             other
@@ -253,40 +185,6 @@ class SpaceState:
                 self.place(other, Status.ASIDE, None, "raid")
         return True
 
-    def _said_lately(self, member: Member) -> bool:
-        return member.seq > self.seq - RAID_SPAN and member.follows is None and member.status is not Status.ERASED
-
-    def place(self, member: Member, status: Status, cluster_id: str | None, reason: str | None = None) -> None:
-        """Put a message that stands nowhere into its place, and its echoes with it."""
-        member.status, member.cluster_id, member.reason = status, cluster_id, reason
-        if cluster_id is not None and member.follows is None and member.vector is not None:
-            cluster = self.clusters[cluster_id]
-            cluster.total += member.vector
-            cluster.count += 1
-            cluster.log_kinds += np.log(np.maximum(member.features.kinds, LOG_FLOOR))
-            self.centroids.refresh(cluster)
-        if cluster_id is not None:
-            self.touch(self.clusters[cluster_id])
-        self._changes.members[member.ref] = member
-        for ref in sorted(self.followers.get(member.ref, ())):
-            if (follower := self.members.get(ref)) is not None:
-                self._follow_along(follower)
-
-    def leave(self, member: Member) -> None:
-        """Take a message out of its cluster, if it stands in one."""
-        if member.cluster_id is None:
-            return
-        cluster = self.clusters[member.cluster_id]
-        if member.follows is None and member.vector is not None:
-            cluster.total -= member.vector
-            cluster.count -= 1
-            cluster.log_kinds -= np.log(np.maximum(member.features.kinds, LOG_FLOOR))
-            self.centroids.refresh(cluster)
-            if cluster.count == 0 and cluster.merged_into is None:
-                self._changes.lineage.append(LineageEvent(self.seq, cluster.cluster_id, Lineage.EMPTIED))
-        member.cluster_id = None
-        self.touch(cluster)
-
     def _erase(self, ref: MessageRef) -> None:
         known = self.members.get(ref)
         if known is None:
@@ -294,15 +192,7 @@ class SpaceState:
             nothing = Features((0.2,) * 5, "unsure", 0, echo=False, fingerprint="")
             known = Member(ref, self.seq, "", self.now, self.now, Status.ERASED, "deleted", None, nothing, None)
             self.members[ref] = known
-        self._forget(known)
-
-    def _forget(self, member: Member) -> None:
-        self.leave(member)
-        self._stop_following(member)
-        member.vector = None
-        member.author = ""
-        self.place(member, Status.ERASED, None, "deleted")
-        self._changes.erased.add(member.ref)
+        self.forget(known)
 
     def _erase_author(self, erased: AuthorErased) -> None:
         key = (erased.platform, erased.author)
@@ -310,36 +200,19 @@ class SpaceState:
         self._changes.erased_authors.add(key)
         mine = [m for m in self.members.values() if (m.ref.platform, m.author) == key]
         for member in sorted(mine, key=lambda m: m.seq):
-            self._forget(member)
+            self.forget(member)
 
     def _touch_cluster_of(self, ref: MessageRef) -> None:
         member = self.members.get(ref)
         if member is not None and member.cluster_id is not None:
             self.touch(self.clusters[member.cluster_id])
 
-    def changed(self, member: Member) -> None:
-        """Note that a member changed."""
-        self._changes.members[member.ref] = member
-
-    def record(self, event: LineageEvent) -> None:
-        """Note a step in a cluster's history."""
-        self._changes.lineage.append(event)
-
-    # -- people's decisions -----------------------------------------------------------------------------------------
-
-    def touch(self, cluster: Cluster) -> None:
-        """Note that a cluster changed: its version is the entry that did it."""
-        cluster.version = self.seq
-        self._changes.clusters[cluster.cluster_id] = cluster
-
-    def refitted(self, cluster: Cluster) -> None:
-        """Note that a fit changed what only the fold goes by."""
-        self._changes.refitted[cluster.cluster_id] = cluster
+    # -- people's decisions -------------------------------------------------------------------------------------------
 
     def _commanded(self, command: Commanded) -> None:
         if self.stale(command):
             return
-        cluster = self._survivor(command.cluster_id)
+        cluster = self.survivor(command.cluster_id)
         self.commands[command.command_id] = command
         self.command_ids.add(command.command_id)
         match command.name:
@@ -353,19 +226,12 @@ class SpaceState:
                 self._undo(cluster, command.value)
         self.touch(cluster)
 
-    def _survivor(self, cluster_id: str) -> Cluster:
-        """Return the cluster, or the one that it is part of now: a decision about it sticks to that."""
-        cluster = self.clusters[cluster_id]
-        while cluster.merged_into is not None:
-            cluster = self.clusters[cluster.merged_into]
-        return cluster
-
     def _undo(self, cluster: Cluster, command_id: str | None) -> None:
         """Take back the named command on this cluster, or its latest."""
         mine = [
             c
             for c in self.commands.values()
-            if c.name is not CommandName.UNDO and self._survivor(c.cluster_id) is cluster
+            if c.name is not CommandName.UNDO and self.survivor(c.cluster_id) is cluster
         ]
         undone = next((c for c in reversed(mine) if command_id in {None, c.command_id}), None)
         if undone is None:
@@ -376,20 +242,7 @@ class SpaceState:
         cluster.promoted = any(c.name is CommandName.PROMOTE for c in left)
         cluster.tags = tuple(dict.fromkeys(c.value or "tagged" for c in left if c.name is CommandName.TAG))
 
-    # -- fits -------------------------------------------------------------------------------------------------
-
-    def fit_members(self) -> list[Member]:
-        """Return what a fit looks at: the newest messages with a place of their own, oldest first."""
-        eligible = [
-            m
-            for m in self.members.values()
-            if m.vector is not None
-            and m.follows is None
-            and m.status in {Status.POOL, Status.CLUSTERED}
-            and m.seq >= self.floor
-        ]
-        eligible.sort(key=lambda m: m.seq)
-        return eligible[-self.settings.window :]
+    # -- fits ---------------------------------------------------------------------------------------------------------
 
     def _maybe_begin_fit(self, *, idle: bool) -> None:
         if self.fit is not None:
@@ -424,11 +277,11 @@ class SpaceState:
         apply_fit(self, fitted)
         kept = {
             text: {ref: seq for ref, seq in refs.items() if seq > self.seq - RAID_SPAN}
-            for text, refs in self._recent_texts.items()
+            for text, refs in self.recent_texts.items()
         }
-        self._recent_texts = {text: refs for text, refs in kept.items() if refs}
+        self.recent_texts = {text: refs for text, refs in kept.items() if refs}
 
-    # -- memory -----------------------------------------------------------------------------------------------
+    # -- memory -------------------------------------------------------------------------------------------------------
 
     def needs(self, bodies: Iterable[Body]) -> tuple[set[MessageRef], set[tuple[str, str]]]:
         """Return the messages and the authors whose messages `apply` will look at, to be brought back by `admit`."""
@@ -438,7 +291,7 @@ class SpaceState:
             match body:
                 case Posted():
                     refs.add(body.ref)
-                    refs.update(self._recent_texts.get(body.features.fingerprint, ()))
+                    refs.update(self.recent_texts.get(body.features.fingerprint, ()))
                     if body.reply_to is not None:
                         refs.add(body.reply_to)
                 case Deleted() | Reacted():
@@ -448,32 +301,6 @@ class SpaceState:
                 case _:
                     pass
         return refs, authors
-
-    def admit(self, members: Iterable[Member]) -> None:
-        """Bring back members that left memory; what memory has is newer and stays."""
-        for member in members:
-            if member.ref not in self.members:
-                self.members[member.ref] = member
-                if member.follows is not None:
-                    self.followers.setdefault(member.follows, set()).add(member.ref)
-
-    def restore(self, mean: Vector | None) -> None:
-        """Derive, after loading, what is not stored: centroids and the memory of recent texts."""
-        self.centroids.rebuild(self.clusters.values(), mean)
-        for member in sorted(self.members.values(), key=lambda m: m.seq):
-            if member.features.words >= RAID_MIN_WORDS and self._said_lately(member):
-                self._recent_texts.setdefault(member.features.fingerprint, {})[member.ref] = member.seq
-
-    def evict(self) -> None:
-        """Let go of what no fit will look at again. Never changes a result: `needs` brings back what matters."""
-        kept = {
-            m.ref
-            for m in self.members.values()
-            if m.follows is None and (m.status is Status.POOL or (m.status is Status.CLUSTERED and m.seq >= self.floor))
-        }
-        # A fit may move a message, and its echoes with it: they stay as long as it does.
-        self.followers = {ref: own for ref, own in self.followers.items() if ref in kept and own}
-        self.members = {m.ref: m for m in self.members.values() if m.ref in kept or m.follows in kept}
 
 
 def _names_author(posted: Posted, known: Member) -> bool:

@@ -18,13 +18,14 @@ from typing import Any, Final
 
 from models.clusterer import ClusterFit
 from pipeline.doors import Arrival
-from pipeline.entries import Body, Entry, Posted, Ticked
+from pipeline.entries import Body, Entry, Posted, Reacted, Ticked
 from pipeline.fitter import Fitter
 from pipeline.fold import SpaceState
 from pipeline.received import Received, Refusal
+from pipeline.records import Event
 from pipeline.state import Changes, FoldSettings
 from pipeline.store import leases
-from pipeline.store.accounts import add_counts, offsets, save_reactions
+from pipeline.store.accounts import add_counts, offsets, repeated, save_reactions
 from pipeline.store.commands import save_commands
 from pipeline.store.database import Database
 from pipeline.store.spaces import MessageDetails, load_state, prefetch, save
@@ -140,8 +141,8 @@ class Owner:
         refs, authors = held.state.needs(arrival.body for arrival in arrivals if arrival.body is not None)
         async with self._database.read() as connection:
             await prefetch(connection, held.state, refs, authors)
-            seen = await offsets(connection, space)
-        batch = await self._in_thread(self._fold, held, arrivals, seen)
+            batch = _Batch(await offsets(connection, space), await repeated(connection, space, arrivals))
+        await self._in_thread(self._fold, held, arrivals, batch)
         async with self._database.write() as connection:
             await leases.hold(connection, space, held.epoch)
             changes = held.state.drain()
@@ -179,8 +180,7 @@ class Owner:
 
     # -- in the fold's thread ---------------------------------------------------------------------------------
 
-    def _fold(self, held: Held, arrivals: Sequence[Arrival], seen: dict[tuple[str, int], int]) -> _Batch:
-        batch = _Batch(offsets=dict(seen))
+    def _fold(self, held: Held, arrivals: Sequence[Arrival], batch: _Batch) -> None:
         for arrival in arrivals:
             stale = arrival.body is not None and held.state.stale(arrival.body)
             batch.count(arrival, stale=stale)
@@ -192,7 +192,6 @@ class Owner:
             self._apply(held, arrival.body, arrival.at, batch.entries)
             if arrival.details is not None and isinstance(arrival.body, Posted):
                 batch.details[held.state.seq] = arrival.details
-        return batch
 
     def _apply(self, held: Held, body: Body, at: datetime, entries: list[Entry]) -> None:
         state = held.state
@@ -218,6 +217,8 @@ class Owner:
 @dataclass(slots=True)
 class _Batch:
     offsets: dict[tuple[str, int], int]
+    repeated: set[str]
+    """Ids of reactions and votes that say what is known; they count as duplicates, and change nothing anyway."""
     entries: list[Entry] = field(default_factory=list)
     details: dict[int, MessageDetails] = field(default_factory=dict)
     counts: dict[tuple[str, int], Counter[str]] = field(default_factory=dict)
@@ -232,7 +233,11 @@ class _Batch:
             counts["redelivered"] += 1
             return
         self.offsets[key] = arrival.origin.offset
-        counts["duplicate" if stale else arrival.type] += 1
+        event = arrival.record
+        repeat = isinstance(event, Event) and event.id in self.repeated
+        counts["duplicate" if stale or repeat else arrival.type] += 1
+        if isinstance(event, Event) and isinstance(arrival.body, Reacted):
+            self.repeated.add(event.id)
 
 
 def _dimensions(state: SpaceState) -> int | None:

@@ -7,7 +7,7 @@ the truth that it is brought back to, under ids that stay.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +16,9 @@ from models.geometry import attach_threshold
 from pipeline.centroids import unit
 from pipeline.entries import KIND_COUNT, Fitted
 from pipeline.records import MessageRef
+from pipeline.space import Space
 from pipeline.state import Cluster, Lineage, LineageEvent, Member, Status
 from pipeline.tracking import Reconciliation, reconcile
-
-if TYPE_CHECKING:
-    from pipeline.fold import SpaceState
 
 CONFIRMING_FITS: Final = 2
 """Fits that must find a group before it claims its surroundings: the first sight of a group is often two."""
@@ -31,7 +29,7 @@ def cluster_name(space: str, founder: MessageRef, born_seq: int) -> str:
     return hashlib.sha256(f"{space}\x1f{founder}\x1f{born_seq}".encode()).hexdigest()[:16]
 
 
-def apply_fit(state: SpaceState, fitted: Fitted) -> None:
+def apply_fit(state: Space, fitted: Fitted) -> None:
     """Reconcile a fit with the clusters there are."""
     members, labels = _still_there(state, fitted)
     previous = [m.cluster_id for m in members]
@@ -61,7 +59,7 @@ def apply_fit(state: SpaceState, fitted: Fitted) -> None:
     state.centroids.rebuild(state.clusters.values(), fitted.mean)
 
 
-def _still_there(state: SpaceState, fitted: Fitted) -> tuple[list[Member], npt.NDArray[np.int32]]:
+def _still_there(state: Space, fitted: Fitted) -> tuple[list[Member], npt.NDArray[np.int32]]:
     """Leave out what was erased, edited or set aside since the fit began."""
     members: list[Member] = []
     labels: list[int] = []
@@ -79,7 +77,7 @@ def _still_there(state: SpaceState, fitted: Fitted) -> tuple[list[Member], npt.N
     return members, np.array(labels, np.int32)
 
 
-def _bear(state: SpaceState, founder: MessageRef, source: str | None, dimensions: int) -> Cluster:
+def _bear(state: Space, founder: MessageRef, source: str | None, dimensions: int) -> Cluster:
     cluster = Cluster(
         cluster_id=cluster_name(state.space, founder, state.seq),
         number=state.next_number,
@@ -98,7 +96,7 @@ def _bear(state: SpaceState, founder: MessageRef, source: str | None, dimensions
     return cluster
 
 
-def _merge(state: SpaceState, plan: Reconciliation[str], targets: dict[int, str]) -> None:
+def _merge(state: Space, plan: Reconciliation[str], targets: dict[int, str]) -> None:
     for ended_id, into in plan.merged.items():
         ended, survivor = state.clusters[ended_id], state.clusters[targets[into] if isinstance(into, int) else into]
         survivor.total += ended.total
@@ -107,6 +105,10 @@ def _merge(state: SpaceState, plan: Reconciliation[str], targets: dict[int, str]
         survivor.muted = survivor.muted or ended.muted
         survivor.promoted = survivor.promoted or ended.promoted
         survivor.tags = tuple(dict.fromkeys((*survivor.tags, *ended.tags)))
+        survivor.fits = max(survivor.fits, ended.fits)
+        if ended.established_seq is not None:
+            survivor.established_seq = min(ended.established_seq, survivor.established_seq or ended.established_seq)
+            survivor.held_by = None
         ended.total, ended.count, ended.log_kinds = np.zeros_like(ended.total), 0, np.zeros_like(ended.log_kinds)
         ended.merged_into, ended.held_by = survivor.cluster_id, None
         for member in state.members.values():
@@ -118,7 +120,7 @@ def _merge(state: SpaceState, plan: Reconciliation[str], targets: dict[int, str]
         state.record(LineageEvent(state.seq, ended_id, Lineage.MERGED, survivor.cluster_id))
 
 
-def _set_thresholds(state: SpaceState, members: list[Member]) -> None:
+def _set_thresholds(state: Space, members: list[Member]) -> None:
     """A cluster asks of newcomers what nine tenths of its own members meet."""
     rows: dict[str, list[npt.NDArray[np.float32]]] = {}
     for member in members:
@@ -133,7 +135,7 @@ def _set_thresholds(state: SpaceState, members: list[Member]) -> None:
         state.refitted(cluster)
 
 
-def _settle_loose(state: SpaceState, loose: list[Member]) -> None:
+def _settle_loose(state: Space, loose: list[Member]) -> None:
     """What the fit calls noise stays where online assignment would put it, or waits."""
     for member in loose:
         assert member.vector is not None
@@ -144,7 +146,7 @@ def _settle_loose(state: SpaceState, loose: list[Member]) -> None:
             state.place(member, Status.CLUSTERED if cluster_id else Status.POOL, cluster_id)
 
 
-def _expire(state: SpaceState, members: list[Member]) -> None:
+def _expire(state: Space, members: list[Member]) -> None:
     assert state.now is not None
     in_window = {m.ref for m in state.fit_members()}
     waiting = [m for m in state.members.values() if m.status is Status.POOL and m.follows is None]
@@ -157,7 +159,7 @@ def _expire(state: SpaceState, members: list[Member]) -> None:
             state.place(member, Status.EXPIRED, None, "found no company")
 
 
-def _hold(state: SpaceState) -> None:
+def _hold(state: Space) -> None:
     """Open when sure, merge when sure, keep the rest visible: a cluster next to an established one waits beside it."""
     established = sorted(
         (c for c in state.clusters.values() if c.live and c.established_seq is not None),
@@ -174,6 +176,10 @@ def _hold(state: SpaceState) -> None:
         ),
         key=lambda c: (-c.count, c.number),
     )
+    for cluster in state.clusters.values():
+        if cluster.held_by is not None and cluster not in ripe:
+            cluster.held_by = None
+            state.touch(cluster)
     for cluster in ripe:
         own = state.centroids.of(cluster)
         near = [(float(own @ state.centroids.of(other)), -other.number, other) for other in established]

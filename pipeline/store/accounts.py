@@ -88,6 +88,29 @@ async def save_reactions(connection: AsyncConnection, space: str, arrivals: Sequ
         await upsert(connection, schema.reactions, kept, newest_by="at")
 
 
+async def repeated(connection: AsyncConnection, space: str, arrivals: Sequence[Arrival]) -> set[str]:
+    """Return the ids of reactions and votes of a batch that say what is stored already."""
+    table = schema.reactions
+    found = set()
+    for arrival in arrivals:
+        event = arrival.record
+        if not isinstance(event, Event) or event.type not in {EventType.REACTION_SET, EventType.POLL_VOTE_SET}:
+            continue
+        data = event.data
+        same = select(table.c.at).where(
+            table.c.space == space,
+            table.c.platform == data.platform,
+            table.c.message_id == data.message_id,
+            table.c.author == data.author,
+            table.c.emoji == (data.emoji or f"vote:{data.option}"),
+            table.c.present == bool(data.present),
+            table.c.at >= event.time,
+        )
+        if await connection.scalar(same) is not None:
+            found.add(event.id)
+    return found
+
+
 async def _gone(connection: AsyncConnection, space: str, states: Iterable[tuple[str, ...]]) -> set[tuple[str, ...]]:
     """Return the keys (platform, message, author, emoji) that name something erased."""
     messages, authors = schema.messages, schema.erased_authors

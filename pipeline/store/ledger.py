@@ -57,6 +57,26 @@ async def ticket(connection: AsyncConnection, space: str, cluster_id: str) -> Ro
     return (await connection.execute(query)).one_or_none()
 
 
+async def inherit(connection: AsyncConnection, space: str, cluster_id: str) -> Ticket | None:
+    """Move the oldest ticket of the clusters that merged into this one over to it; None when there is none."""
+    table, clusters = schema.tickets, schema.clusters
+    query = (
+        select(table.c.cluster_id)
+        .join(clusters, and_(clusters.c.space == table.c.space, clusters.c.cluster_id == table.c.cluster_id))
+        .where(table.c.space == space, clusters.c.merged_into == cluster_id, table.c.state == TicketState.OPEN)
+        .order_by(table.c.opened_at, table.c.cluster_id)
+        .limit(1)
+    )
+    heir_of = (await connection.execute(query)).scalar_one_or_none()
+    if heir_of is None:
+        return None
+    for moved in (table, schema.quotes):
+        await connection.execute(
+            update(moved).where(moved.c.space == space, moved.c.cluster_id == heir_of).values(cluster_id=cluster_id)
+        )
+    return await ticket(connection, space, cluster_id)
+
+
 async def reserve(
     connection: AsyncConnection,
     space: str,

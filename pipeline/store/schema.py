@@ -77,7 +77,6 @@ messages = Table(
     Column("text", Text, nullable=False),
     Column("channel", String(255)),
     Column("permalink", Text),
-    Column("reply_to", String(255)),
     Column("release", String(64)),
     Column("score", BigInteger, nullable=False, server_default="0"),
     Column("kinds", JSON, nullable=False),

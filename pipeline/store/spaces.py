@@ -26,8 +26,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pipeline.entries import Commanded, Entry, Features, Posted
-from pipeline.fold import RAID_MIN_WORDS, RAID_SPAN, SpaceState
+from pipeline.fold import SpaceState
 from pipeline.records import CommandName, MessageRef
+from pipeline.space import RAID_MIN_WORDS, RAID_SPAN
 from pipeline.state import Changes, Cluster, FoldSettings, Lineage, Member, Status
 from pipeline.store import schema
 from pipeline.store.journal import journal_row

@@ -12,8 +12,10 @@ import pytest
 from pipeline.decide import Action
 from pipeline.issue_text import issue_label
 from pipeline.settings import Settings
+from pipeline.store import ledger
+from pipeline.store.ledger import TicketState
 from pipeline.trackers.factory import new_tracker
-from pipeline.trackers.port import Tracker
+from pipeline.trackers.port import IssueRef, Tracker
 from tests.integration.test_sink_world import SPACE, TEXTS, World, ended, jira, start
 from tests.standins.jira_server import JiraServer
 
@@ -219,6 +221,33 @@ async def test_the_factorys_trackers_file_under_the_ledgers_label(
     await world.sink(new_tracker(settings)).consider(SPACE, "c1")
 
     assert server.state.created[(await world.ticket()).label] == 1
+
+
+async def test_a_worker_that_comes_late_changes_nothing_of_an_open_ticket(world: World) -> None:
+    await world.sink(world.local()).consider(SPACE, "c1")
+    before = await world.ticket()
+    soon = world.now + timedelta(days=999)
+
+    async with world.database.write() as connection:
+        await ledger.set_state(connection, SPACE, "c1", TicketState.UNCERTAIN, "late", soon)
+        again = await ledger.confirm(connection, SPACE, "c1", IssueRef("9", "GS-9", "u"), None, world.now)
+        claimed = await ledger.claim_comment(connection, SPACE, "c1", world.now, soon)
+
+    assert (again, claimed) == (False, False)
+    assert await world.ticket() == before
+
+
+async def test_the_first_comment_has_one_writer_until_the_claim_runs_out(world: World) -> None:
+    await world.sink(world.local()).consider(SPACE, "c1")
+    first, later = world.now, world.now + timedelta(seconds=60)
+    async with world.database.write() as connection:
+        await connection.exec_driver_sql("UPDATE tickets SET comment_id = NULL")
+        claims = [
+            await ledger.claim_comment(connection, SPACE, "c1", first, later),
+            await ledger.claim_comment(connection, SPACE, "c1", first, later),
+            await ledger.claim_comment(connection, SPACE, "c1", later, later + timedelta(seconds=60)),
+        ]
+    assert claims == [True, False, True]
 
 
 def _description(tracker: Tracker, issue_id: str) -> str:

@@ -20,9 +20,10 @@ from pipeline.entries import (
     Reacted,
     Ticked,
 )
-from pipeline.fold import RAID_SPAN, SpaceState
+from pipeline.fold import SpaceState
 from pipeline.records import CommandName, MessageRef
 from pipeline.refit import cluster_name
+from pipeline.space import RAID_SPAN
 from pipeline.state import Lineage, Status
 from tests.standins.space_stream import DIMENSIONS, SMALL, SPACE, T0, Stream, of_state
 from tests.standins.space_tale import Tale, unit

@@ -130,7 +130,6 @@ def upgrade() -> None:
         sa.Column("text", sa.Text(), nullable=False),
         sa.Column("channel", sa.String(length=255), nullable=True),
         sa.Column("permalink", sa.Text(), nullable=True),
-        sa.Column("reply_to", sa.String(length=255), nullable=True),
         sa.Column("release", sa.String(length=64), nullable=True),
         sa.Column("score", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("kinds", sa.JSON(), nullable=False),

@@ -1,0 +1,201 @@
+"""A space in memory: who stands where, what changed, and what may be forgotten.
+
+What every step of the fold shares. `pipeline.fold` takes messages and decisions in, `pipeline.refit` applies fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+
+from pipeline.centroids import CentroidIndex
+from pipeline.entries import Commanded, Vector
+from pipeline.records import MessageRef
+from pipeline.state import Changes, Cluster, FitRequest, FoldSettings, Lineage, LineageEvent, Member, Status
+
+RAID_MIN_WORDS: Final = 4
+RAID_SPAN: Final = 2_000
+"""Entries for which a text is remembered: more than any community sees within `raid_window`."""
+LOG_FLOOR: Final = 1e-6
+
+
+class Space:
+    """The state of one space.
+
+    Members outside the window leave memory (`evict`); the owner brings back those that a batch touches (`admit`).
+    """
+
+    def __init__(self, space: str, settings: FoldSettings) -> None:
+        self.space = space
+        self.settings = settings
+        self.seq = 0
+        self.now: datetime | None = None
+        self.seen_since_fit = 0
+        self.fit_size = 0
+        self.next_number = 1
+        self.members: dict[MessageRef, Member] = {}
+        self.followers: dict[MessageRef, set[MessageRef]] = {}
+        self.clusters: dict[str, Cluster] = {}
+        self.erased_authors: set[tuple[str, str]] = set()
+        self.commands: dict[str, Commanded] = {}
+        """Those in force, by id."""
+        self.command_ids: set[str] = set()
+        """Those ever applied: one that was undone must not come back when it is delivered again."""
+        self.fit: FitRequest | None = None
+        self.floor = 0
+        """Entry before which no fit looks any more."""
+        self.recent_texts: dict[str, dict[MessageRef, int]] = {}
+        """Text → message and the entry that brought it; forgetting what is beyond `RAID_SPAN` changes nothing."""
+        self.centroids = CentroidIndex()
+        self._changes = Changes()
+
+    def drain(self) -> Changes:
+        """Hand out what changed since the last call."""
+        changes, self._changes = self._changes, Changes()
+        return changes
+
+    # -- what changed -------------------------------------------------------------------------------------------------
+
+    def changed(self, member: Member) -> None:
+        """Note that a member changed."""
+        self._changes.members[member.ref] = member
+
+    def record(self, event: LineageEvent) -> None:
+        """Note a step in a cluster's history."""
+        self._changes.lineage.append(event)
+
+    def touch(self, cluster: Cluster) -> None:
+        """Note that a cluster changed: its version is the entry that did it."""
+        cluster.version = self.seq
+        self._changes.clusters[cluster.cluster_id] = cluster
+
+    def refitted(self, cluster: Cluster) -> None:
+        """Note that a fit changed what only the fold goes by."""
+        self._changes.refitted[cluster.cluster_id] = cluster
+
+    # -- places -------------------------------------------------------------------------------------------------------
+
+    def place(self, member: Member, status: Status, cluster_id: str | None, reason: str | None = None) -> None:
+        """Put a message that stands nowhere into its place, and its echoes with it."""
+        member.status, member.cluster_id, member.reason = status, cluster_id, reason
+        if cluster_id is not None and member.follows is None and member.vector is not None:
+            cluster = self.clusters[cluster_id]
+            cluster.total += member.vector
+            cluster.count += 1
+            cluster.log_kinds += np.log(np.maximum(member.features.kinds, LOG_FLOOR))
+            self.centroids.refresh(cluster)
+        if cluster_id is not None:
+            self.touch(self.clusters[cluster_id])
+        self._changes.members[member.ref] = member
+        for ref in sorted(self.followers.get(member.ref, ())):
+            if (follower := self.members.get(ref)) is not None:
+                self._follow_along(follower)
+
+    def leave(self, member: Member) -> None:
+        """Take a message out of its cluster, if it stands in one."""
+        if member.cluster_id is None:
+            return
+        cluster = self.clusters[member.cluster_id]
+        if member.follows is None and member.vector is not None:
+            cluster.total -= member.vector
+            cluster.count -= 1
+            cluster.log_kinds -= np.log(np.maximum(member.features.kinds, LOG_FLOOR))
+            self.centroids.refresh(cluster)
+            if cluster.count == 0 and cluster.merged_into is None:
+                self._changes.lineage.append(LineageEvent(self.seq, cluster.cluster_id, Lineage.EMPTIED))
+        member.cluster_id = None
+        self.touch(cluster)
+
+    def take_place_of_parent(self, member: Member) -> None:
+        """Put an echo where its parent stands now."""
+        parent = self.members[member.follows] if member.follows in self.members else None
+        if parent is None or parent.status is Status.ERASED:
+            self.place(member, Status.ASIDE, None, "echo of a message that is gone")
+        elif parent.status is Status.ASIDE:
+            self.place(member, Status.ASIDE, None, "echo of a message set aside")
+        else:
+            self.place(member, parent.status, parent.cluster_id)
+
+    def follow(self, member: Member, root: MessageRef) -> None:
+        """Make a message an echo of `root`, and what echoed the message too: no echo is ever followed itself."""
+        own = sorted(self.followers.pop(member.ref, ()))
+        self.followers.setdefault(root, set()).update((member.ref, *own))
+        self.take_place_of_parent(member)
+        for follower in (self.members[ref] for ref in own if ref in self.members):
+            follower.follows = root
+            self._follow_along(follower)
+
+    def stop_following(self, member: Member) -> None:
+        """Let a message be an echo no longer."""
+        if member.follows is not None:
+            self.followers.get(member.follows, set()).discard(member.ref)
+            member.follows = None
+
+    def _follow_along(self, follower: Member) -> None:
+        if follower.cluster_id is not None:
+            self.touch(self.clusters[follower.cluster_id])
+        self.take_place_of_parent(follower)
+
+    def forget(self, member: Member) -> None:
+        """Erase a message: nothing of it stays but that there was one."""
+        self.leave(member)
+        self.stop_following(member)
+        member.vector = None
+        member.author = ""
+        self.place(member, Status.ERASED, None, "deleted")
+        self._changes.erased.add(member.ref)
+
+    def survivor(self, cluster_id: str) -> Cluster:
+        """Return the cluster, or the one that it is part of now: a decision about it sticks to that."""
+        cluster = self.clusters[cluster_id]
+        while cluster.merged_into is not None:
+            cluster = self.clusters[cluster.merged_into]
+        return cluster
+
+    # -- memory -------------------------------------------------------------------------------------------------------
+
+    def fit_members(self) -> list[Member]:
+        """Return what a fit looks at: the newest messages with a place of their own, oldest first."""
+        eligible = [
+            m
+            for m in self.members.values()
+            if m.vector is not None
+            and m.follows is None
+            and m.status in {Status.POOL, Status.CLUSTERED}
+            and m.seq >= self.floor
+        ]
+        eligible.sort(key=lambda m: m.seq)
+        return eligible[-self.settings.window :]
+
+    def said_lately(self, member: Member) -> bool:
+        """Tell whether the raid guard remembers this message."""
+        return member.seq > self.seq - RAID_SPAN and member.follows is None and member.status is not Status.ERASED
+
+    def admit(self, members: Iterable[Member]) -> None:
+        """Bring back members that left memory; what memory has is newer and stays."""
+        for member in members:
+            if member.ref not in self.members:
+                self.members[member.ref] = member
+                if member.follows is not None:
+                    self.followers.setdefault(member.follows, set()).add(member.ref)
+
+    def restore(self, mean: Vector | None) -> None:
+        """Derive, after loading, what is not stored: centroids and the memory of recent texts."""
+        self.centroids.rebuild(self.clusters.values(), mean)
+        for member in sorted(self.members.values(), key=lambda m: m.seq):
+            if member.features.words >= RAID_MIN_WORDS and self.said_lately(member):
+                self.recent_texts.setdefault(member.features.fingerprint, {})[member.ref] = member.seq
+
+    def evict(self) -> None:
+        """Let go of what no fit will look at again. Never changes a result: `needs` brings back what matters."""
+        kept = {
+            m.ref
+            for m in self.members.values()
+            if m.follows is None and (m.status is Status.POOL or (m.status is Status.CLUSTERED and m.seq >= self.floor))
+        }
+        # A fit may move a message, and its echoes with it: they stay as long as it does.
+        self.followers = {ref: own for ref, own in self.followers.items() if ref in kept and own}
+        self.members = {m.ref: m for m in self.members.values() if m.ref in kept or m.follows in kept}
