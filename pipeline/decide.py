@@ -85,8 +85,13 @@ def decide(facts: ClusterFacts, filed: Filed | None, policy: PolicySettings, mod
         return Decision(Action.SKIP, "merged", f"merged into #{facts.merged_into}")
     if facts.muted:
         return Decision(Action.SKIP, "muted", "muted by a person")
-    if filed is not None:
-        return _about_ticket(facts, filed, policy)
+    decision = _about_ticket(facts, filed, policy) if filed is not None else _about_opening(facts, policy, mode)
+    if mode == "shadow" and decision.action is not Action.SKIP:
+        return Decision(Action.SKIP, "shadow", f"shadow mode: would {decision.action} ({decision.reason})")
+    return decision
+
+
+def _about_opening(facts: ClusterFacts, policy: PolicySettings, mode: Mode) -> Decision:
     if facts.promoted:
         return Decision(Action.OPEN, "promoted", f"promoted by a person; {_people(facts)}")
     if facts.kind not in policy.kinds and not facts.tags:
@@ -107,8 +112,6 @@ def decide(facts: ClusterFacts, filed: Filed | None, policy: PolicySettings, mod
     reason = (
         f"{facts.people_in_window} people within {_span(policy.window)}, {policy.min_people} needed; {_people(facts)}"
     )
-    if mode == "shadow":
-        return Decision(Action.SKIP, "shadow", f"shadow mode: would open ({reason})")
     if mode == "approve":
         return Decision(Action.PROPOSE, "people", f"waits for a person's `promote` ({reason})")
     return Decision(Action.OPEN, "people", reason)

@@ -61,7 +61,7 @@ def draft(
         f"- Last said: {facts.last_at:%Y-%m-%d %H:%M} UTC",
     ]
     if release is not None:
-        lines.append(f"- Release most of them name: {release}")
+        lines.append(f"- Release that many of them name: {release}")
     if facts.tags:
         lines.append(f"- Tagged: {', '.join(facts.tags)}")
     lines += [

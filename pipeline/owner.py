@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from models.clusterer import ClusterFit
+from pipeline import metrics
 from pipeline.doors import Arrival
 from pipeline.entries import Body, Entry, Posted, Reacted, Ticked
 from pipeline.fitter import Fitter
@@ -211,6 +212,7 @@ class Owner:
         assert held.state.now is not None
         fit = held.running.result()
         held.running = None
+        metrics.FITS.labels(held.state.space).inc()
         self._apply(held, request.result(fit.labels, fit.mean), held.state.now, entries)
 
 

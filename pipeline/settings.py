@@ -171,6 +171,9 @@ class Settings(BaseSettings):
         file = settings_file()
         if file is not None and not file.is_file():
             raise FatalError(f"{FILE_VARIABLE} names {file}, which is not a file: correct the variable or unset it")
+        if strange := _strange_variables(cls):
+            known = ", ".join(sorted(cls.model_fields))
+            raise FatalError(f"no such setting: {', '.join(strange)}; what stands after {ENV_PREFIX} is one of {known}")
         try:
             return cls(**overrides)
         except ValidationError as exc:
@@ -181,7 +184,8 @@ class Settings(BaseSettings):
             where = f"{file} or a {ENV_PREFIX}* variable" if file else f"a {ENV_PREFIX}* variable"
             raise FatalError(f"wrong settings, from {where}:\n" + "\n".join(problems)) from exc
         except ValueError as exc:
-            raise FatalError(f"cannot read {file}: {exc}") from exc
+            where = str(file) if file is not None else f"a {ENV_PREFIX}* variable"
+            raise FatalError(f"cannot read {where}: {exc}") from exc
 
     @property
     def mode(self) -> Literal["shadow", "approve", "auto"]:
@@ -194,6 +198,19 @@ class Settings(BaseSettings):
         if self.database.url is not None:
             return self.database.url.get_secret_value()
         return f"sqlite+aiosqlite:///{self.data_dir / 'groundswell.db'}"
+
+
+def _strange_variables(settings: type[BaseSettings]) -> list[str]:
+    """Return variables with our prefix that name no setting: pydantic-settings passes over a mistyped one."""
+    own = {FILE_VARIABLE, "GROUNDSWELL_DEBUG", "GROUNDSWELL_LIFELINE", "GROUNDSWELL_CHAOS"}
+    known = set(settings.model_fields)
+    return sorted(
+        name
+        for name in os.environ
+        if name.upper().startswith(ENV_PREFIX)
+        and name.upper() not in own
+        and name.upper().removeprefix(ENV_PREFIX).split("__")[0].lower() not in known
+    )
 
 
 def settings_file() -> Path | None:

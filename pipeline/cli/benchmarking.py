@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.context import connect_broker, embedded_broker
+from pipeline.cli.running import broker_for_run
 from pipeline.cli.screen import note, say
 from pipeline.demo import shipped_archive
 from pipeline.settings import Settings
@@ -39,13 +39,8 @@ def bench(
     from pipeline.bench import bench as measure
 
     settings = Settings.load()
-    started_here = settings.kafka.bootstrap is None and not embedded_broker(settings).status().running
-    bootstrap = connect_broker(settings, start=True, on_progress=note)
-    try:
+    with broker_for_run(settings) as bootstrap:
         result = asyncio.run(measure(settings, bootstrap, archive or shipped_archive(), messages, note))
-    finally:
-        if started_here:
-            embedded_broker(settings).stop()
     if as_json:
         ratios = {"embed_ratio": result.embed_ratio, "end_to_end_ratio": result.end_to_end_ratio}
         say(json.dumps(asdict(result) | ratios))

@@ -58,12 +58,19 @@ async def ticket(connection: AsyncConnection, space: str, cluster_id: str) -> Ro
 
 
 async def inherit(connection: AsyncConnection, space: str, cluster_id: str) -> Ticket | None:
-    """Move the oldest ticket of the clusters that merged into this one over to it; None when there is none."""
+    """Move the oldest ticket of the clusters that merged into this one over to it; None when there is none.
+
+    One whose create has no known outcome moves too: its label goes with it, and is what it is searched for by.
+    """
     table, clusters = schema.tickets, schema.clusters
     query = (
         select(table.c.cluster_id)
         .join(clusters, and_(clusters.c.space == table.c.space, clusters.c.cluster_id == table.c.cluster_id))
-        .where(table.c.space == space, clusters.c.merged_into == cluster_id, table.c.state == TicketState.OPEN)
+        .where(
+            table.c.space == space,
+            clusters.c.merged_into == cluster_id,
+            table.c.state.in_([TicketState.OPEN, *UNSETTLED]),
+        )
         .order_by(table.c.opened_at, table.c.cluster_id)
         .limit(1)
     )

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -15,9 +16,9 @@ from pipeline.settings import Settings
 from pipeline.store import ledger
 from pipeline.store.ledger import TicketState
 from pipeline.trackers.factory import new_tracker
-from pipeline.trackers.port import IssueRef, Tracker
-from tests.integration.test_sink_world import SPACE, TEXTS, World, ended, jira, start
+from pipeline.trackers.port import IssueDraft, IssueRef, Tracker
 from tests.standins.jira_server import JiraServer
+from tests.standins.sink_world import SPACE, TEXTS, World, ended, jira, start
 
 LABEL = issue_label(SPACE, "c1")
 
@@ -185,6 +186,28 @@ async def test_two_sinks_at_once_create_one_issue_each(world: World, tracker: Tr
         row = await world.ticket(f"c{number}")
         assert row.state == "open"
         assert row.comment_id
+
+
+async def test_a_create_that_takes_its_time_is_not_overtaken(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow, begun, go = world.local(), Event(), Event()
+    create = slow.create
+
+    def wait_and_create(draft: IssueDraft) -> IssueRef:
+        begun.set()
+        go.wait(10)
+        return create(draft)
+
+    monkeypatch.setattr(slow, "create", wait_and_create)
+    filing = asyncio.create_task(world.sink(slow).consider(SPACE, "c1"))
+    await asyncio.to_thread(begun.wait, 10)
+    other = world.sink(world.local())
+    for _ in range(2):
+        await other.consider(SPACE, "c1")
+        await other.sweep()
+    go.set()
+    await filing
+
+    assert len(slow.find(LABEL)) == 1
 
 
 @pytest.mark.parametrize("kind", ["local", "jira"])

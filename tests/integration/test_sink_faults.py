@@ -13,9 +13,9 @@ import pytest
 from pipeline.decide import Action
 from pipeline.errors import FatalError, RetriableError
 from pipeline.issue_text import issue_label
-from tests.integration.test_sink_world import SPACE, World, comments, jira
 from tests.standins.jira_faults import Fault, html_page
 from tests.standins.jira_server import JiraServer
+from tests.standins.sink_world import SPACE, World, comments, jira
 
 LABEL = issue_label(SPACE, "c1")
 

@@ -12,9 +12,9 @@ import pytest
 
 from pipeline.issue_text import issue_label
 from pipeline.trackers.port import Tracker
-from tests.integration.test_sink_world import SPACE, STEPS, World, comments, ended, jira, start
 from tests.standins.jira_faults import Fault
 from tests.standins.jira_server import JiraServer
+from tests.standins.sink_world import SPACE, STEPS, World, comments, ended, jira, start
 
 LABEL = issue_label(SPACE, "c1")
 LEFT = {"reserved": "reserved", "created": "reserved", "confirmed": "open", "commented": "open"}

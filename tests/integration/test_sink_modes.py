@@ -22,7 +22,7 @@ from pipeline.records import MessageRef
 from pipeline.store import schema
 from pipeline.store.spaces import MessageDetails
 from pipeline.trackers.local import LocalTracker
-from tests.integration.test_sink_world import SPACE, World
+from tests.standins.sink_world import SPACE, World
 from tests.standins.space_stream import DIMENSIONS, SMALL, T0, clusterer, near
 
 

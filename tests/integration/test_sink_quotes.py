@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.records import MessageRef
-from tests.integration.test_sink_world import SPACE, TEXTS, World, comments, jira
 from tests.standins.jira_faults import Fault
 from tests.standins.jira_server import JiraServer
+from tests.standins.sink_world import SPACE, TEXTS, World, comments, jira
 
 
 @pytest.fixture

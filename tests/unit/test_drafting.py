@@ -11,7 +11,7 @@ from pipeline.decide import Action, Decision
 from pipeline.drafting import Drafts
 from pipeline.store.facts import Said, cluster_facts
 from pipeline.trackers.port import IssueDraft
-from tests.integration.test_sink_world import POLICY, SPACE, TEXTS, World
+from tests.standins.sink_world import POLICY, SPACE, TEXTS, World
 
 OPEN = Decision(Action.OPEN, "people", "4 people within 30 days, 3 needed")
 

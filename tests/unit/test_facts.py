@@ -12,7 +12,7 @@ import pytest
 from pipeline.decide import ClusterFacts
 from pipeline.records import MessageRef
 from pipeline.store.facts import Said, background, cluster_facts, evidence, release_after, typical
-from tests.integration.test_sink_world import SPACE, START, World
+from tests.standins.sink_world import SPACE, START, World
 
 WINDOW = timedelta(days=30)
 

@@ -25,7 +25,7 @@ def test_the_whole_text() -> None:
         "- Kind: complaint\n"
         "- First said: 2026-03-17 12:00 UTC\n"
         "- Last said: 2026-03-20 11:00 UTC\n"
-        "- Release most of them name: 4.2\n"
+        "- Release that many of them name: 4.2\n"
         "- Tagged: vip\n"
         "## Why this ticket\n"
         "- Rule “people”: 8 people within 30 days, 8 needed\n"
