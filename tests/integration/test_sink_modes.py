@@ -200,3 +200,34 @@ async def test_the_owners_own_cluster_becomes_a_ticket_that_follows_its_messages
     assert f"says {number}”" not in (tracker.comment(str(issue)) or "")
     owner.close()
     await world.database.close()
+
+
+async def test_a_merged_clusters_ticket_goes_on_with_its_survivor(world: World, tracker: LocalTracker) -> None:
+    await looked(world, tracker)
+    first = await world.ticket("c1")
+    await world.cluster("c2", 2)
+    await world.change("c1", merged_into="c2")
+
+    decision = await world.sink(tracker).consider(SPACE, "c2")
+
+    assert decision is not None
+    assert (decision.action, decision.rule) == (Action.SKIP, "filed")
+    assert (issues(tracker), await world.tickets()) == (1, 1)
+    moved = await world.ticket("c2")
+    assert (moved.issue_id, moved.label, moved.opened_at) == (first.issue_id, first.label, first.opened_at)
+
+
+async def test_shadow_leaves_old_tickets_and_promotions_alone(world: World, tracker: LocalTracker) -> None:
+    await looked(world, tracker)
+    for person in range(20):
+        await world.say("c1", f"more{person}", f"another{person}", f"the dark button again, number {person}")
+    await world.let_pass(timedelta(days=3))
+    assert await looked(world, tracker, "shadow") == (Action.SKIP, "shadow")
+    assert "would update" in (await world.decision()).reason
+
+    await world.cluster("c2", 2, people=1)
+    await world.change("c2", promoted=True)
+    decision = await world.sink(tracker, mode="shadow").consider(SPACE, "c2")
+    assert decision is not None
+    assert decision.rule == "shadow"
+    assert issues(tracker) == 1
