@@ -39,7 +39,10 @@ T = TypeVar("T")
 UNIT_TOLERANCE: Final = 0.01
 """Of the length of a vector cast to float16; what is not a number is outside as well."""
 CLUSTER_BATCH: Final = 500
-FILE_BATCH: Final = 500
+CLUSTER_WITHIN_S: Final = 0.5
+FILE_BATCH: Final = 2_000
+FILE_WITHIN_S: Final = 1.0
+"""A cluster that grows by the second is looked at once in this time, not with each message."""
 TICK_S: Final = 2.0
 SWEEP_S: Final = 5.0
 
@@ -56,7 +59,10 @@ def embed_app(settings: Settings, bootstrap: str, reader: Reader, broker_id: str
     """Stage 1, any number of workers: reads texts, publishes signals keyed by space."""
     app = _app(settings, "embed", bootstrap, member)
     signals = _topic(app, settings, SIGNALS)
-    thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embed")
+    # The model works on one batch while the one before it is classified and sent: one thread and one turn each.
+    model = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
+    classifier = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kinds")
+    turn = asyncio.Lock()
 
     def decode(value: bytes) -> Event:
         return decode_event(value, datetime.now(UTC))
@@ -64,12 +70,16 @@ def embed_app(settings: Settings, bootstrap: str, reader: Reader, broker_id: str
     async def work(received: Sequence[Received[Event]]) -> Sequence[Refusal]:
         events = [item.record for item in received]
         origins = [Origin(cluster=broker_id, partition=item.partition, offset=item.offset) for item in received]
-        read = await asyncio.get_running_loop().run_in_executor(thread, reader.signals, events, origins)
-        await _send_all(signals, [(signal.event.space, encode(signal)) for signal in read])
+        loop = asyncio.get_running_loop()
+        vectors = await loop.run_in_executor(model, reader.vectors, events)
+        async with turn:
+            read = await loop.run_in_executor(classifier, reader.signals, events, origins, vectors)
+            await _send_all(signals, [(signal.event.space, encode(signal)) for signal in read])
         metrics.RECORDS_OUT.labels("embed").inc(len(read))
         return ()
 
-    agent = SafeAgent("embed", decode, work, _topic(app, settings, DEAD), batch=settings.model.batch, within_s=0.2)
+    dead = _topic(app, settings, DEAD)
+    agent = SafeAgent("embed", decode, work, dead, batch=settings.model.batch, within_s=0.2, abreast=2)
     _attach(app, agent, _topic(app, settings, EVENTS))
     return app
 
@@ -99,7 +109,9 @@ def cluster_app(settings: Settings, bootstrap: str, owner: Owner, database: Data
     async def send(space: str, value: bytes) -> None:
         await _send_all(changed, [(space, value)])
 
-    agent = SafeAgent("cluster", decode, work, _topic(app, settings, DEAD), batch=CLUSTER_BATCH, within_s=0.2)
+    agent = SafeAgent(
+        "cluster", decode, work, _topic(app, settings, DEAD), batch=CLUSTER_BATCH, within_s=CLUSTER_WITHIN_S
+    )
     _attach(app, agent, _topic(app, settings, SIGNALS))
     app.task(agent.guard(lambda: relay(database, owner.committed, send, lambda: app.should_stop)))
     app.task(agent.guard(_every(app, TICK_S, lambda: _unless_fenced(owner.tick()))))
@@ -132,7 +144,9 @@ def file_app(settings: Settings, bootstrap: str, sink: Sink, member: str) -> fau
             metrics.RECORDS_OUT.labels("file").inc()
         return ()
 
-    agent = SafeAgent("file", decode_wake_up, work, _topic(app, settings, DEAD), batch=FILE_BATCH, within_s=0.5)
+    agent = SafeAgent(
+        "file", decode_wake_up, work, _topic(app, settings, DEAD), batch=FILE_BATCH, within_s=FILE_WITHIN_S
+    )
     _attach(app, agent, _topic(app, settings, CLUSTERS_CHANGED))
     app.task(agent.guard(_every(app, SWEEP_S, sink.sweep)))
     return app

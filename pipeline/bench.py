@@ -37,7 +37,9 @@ BATCH_SIZES: Final = (16, 32, 64, 128)
 SAMPLE: Final = 400
 """Texts on which the model's best batch size is found."""
 SPACE: Final = "bench"
-POLL_S: Final = 0.2
+POLL_S: Final = 0.5
+TOPIC_POLL_S: Final = 3.0
+"""Asking the broker costs a connection; the figure comes from the records' own times."""
 LIMIT_S: Final = 1_800.0
 
 
@@ -195,7 +197,7 @@ async def _until_done(database: Database, bootstrap: str, prefix: str, count: in
             ends = await in_daemon_thread(lambda: end_offsets(bootstrap, prefix + SIGNALS.name))
             if sum(ends.values()) >= count:
                 return time.time()
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(TOPIC_POLL_S)
             continue
         state = await progress(database, SPACE)
         if state.events >= count and state.outbox == 0 and state.undecided == 0:

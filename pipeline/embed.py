@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from models.embedder import Embedder
 from models.kinds import KindClassifier, KindPrediction, kind_of
@@ -20,30 +22,39 @@ class Reader:
     embedder: Embedder
     kinds: KindClassifier
 
-    def signals(self, events: Sequence[Event], origins: Sequence[Origin]) -> list[Signal]:
-        """Return one signal per event, in order. Blocks; call it off the event loop."""
-        texts = [event.data.text for event in events if _carries_text(event)]
-        readings = iter(self._read([text for text in texts if text is not None]))
+    def vectors(self, events: Sequence[Event]) -> npt.NDArray[np.float32]:
+        """Return the vectors of those events that carry text, (m, d) float32. Blocks; call it off the event loop."""
+        return self.embedder.encode([strip_for_embedding(text) for text in _texts(events)])
+
+    def signals(
+        self, events: Sequence[Event], origins: Sequence[Origin], vectors: npt.NDArray[np.float32]
+    ) -> list[Signal]:
+        """Return one signal per event, in order, given what `vectors` returned. Blocks; call it off the event loop."""
+        texts = _texts(events)
+        prediction = self.kinds.predict(texts, vectors) if texts else None
+        rows = iter(range(len(texts)))
         return [
-            Signal(event=event, origin=origin, **(next(readings) if _carries_text(event) else {}))
+            self._signal(event, origin, prediction, next(rows), vectors)
+            if prediction is not None and _carries_text(event)
+            else Signal(event=event, origin=origin)
             for event, origin in zip(events, origins, strict=True)
         ]
 
-    def _read(self, texts: list[str]) -> list[dict[str, Any]]:
-        """Return what is read from each text, by the names of Signal's fields."""
-        if not texts:
-            return []
-        vectors = self.embedder.encode([strip_for_embedding(text) for text in texts])
-        prediction = self.kinds.predict(texts, vectors)
-        return [
-            {
-                "kinds": _kinds(prediction, row),
-                "language": detect(text).code,
-                "model": self.embedder.name,
-                "vector": pack_vector(vectors[row]),
-            }
-            for row, text in enumerate(texts)
-        ]
+    def _signal(
+        self, event: Event, origin: Origin, prediction: KindPrediction, row: int, vectors: npt.NDArray[np.float32]
+    ) -> Signal:
+        return Signal(
+            event=event,
+            origin=origin,
+            kinds=_kinds(prediction, row),
+            language=detect(event.data.text or "").code,
+            model=self.embedder.name,
+            vector=pack_vector(vectors[row]),
+        )
+
+
+def _texts(events: Sequence[Event]) -> list[str]:
+    return [event.data.text or "" for event in events if _carries_text(event)]
 
 
 def _kinds(prediction: KindPrediction, row: int) -> Kinds:

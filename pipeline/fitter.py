@@ -11,9 +11,11 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from models.clusterer import Clusterer, ClusterFit
 
+NICE = 5
 WARM_UP = 64
 """Vectors of the first fit, which is thrown away."""
 
@@ -36,7 +38,7 @@ class ProcessFitter:
         self._pool = self._new_pool()
 
     def _new_pool(self) -> ProcessPoolExecutor:
-        pool = ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn"), initializer=_end_with_parent)
+        pool = ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn"), initializer=_begin)
         # Its imports take seconds: the first fit should not wait for them.
         pool.submit(self._clusterer.fit, np.eye(WARM_UP, dtype=np.float32))
         return pool
@@ -71,6 +73,13 @@ class InlineFitter:
 
     def close(self) -> None:
         """Nothing to free."""
+
+
+def _begin() -> None:
+    """Stay out of the way of what people wait for, and end with the parent."""
+    os.nice(NICE)
+    threadpool_limits(1)
+    _end_with_parent()
 
 
 def _end_with_parent() -> None:

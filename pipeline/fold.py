@@ -156,9 +156,10 @@ class SpaceState(Space):
             return None
         if features.echo:
             return "echo without a known parent"
-        if features.words < self.settings.min_words:
-            return "too few words"
         praise, other = features.kinds[3], features.kinds[4]
+        unclear = praise + other > 1 - self.settings.aside_probability
+        if features.words < (self.settings.clear_words if unclear else self.settings.min_words):
+            return "too few words"
         if max(praise, other) >= self.settings.aside_probability:
             return "praise" if praise >= other else "chatter"
         return None

@@ -58,7 +58,7 @@ class ModelSettings(_Section):
     threads: Annotated[int, Field(ge=1)] | None = Field(
         None, description="threads of the embed stage; unset: one a core"
     )
-    batch: Annotated[int, Field(ge=1, le=2048)] = Field(256, description="messages that one call embeds at most")
+    batch: Annotated[int, Field(ge=1, le=2048)] = Field(512, description="messages that one call embeds at most")
 
 
 class ClusterSettings(_Section):
@@ -67,7 +67,7 @@ class ClusterSettings(_Section):
     window: Annotated[int, Field(ge=100, le=1_000_000)] = 20_000
     first_fit: Annotated[int, Field(ge=10)] = 60
     fit_min_new: Annotated[int, Field(ge=10)] = 60
-    fit_growth: Annotated[float, Field(gt=0, le=1)] = 0.20
+    fit_growth: Annotated[float, Field(gt=0, le=1)] = 0.30
     min_cluster_size: Annotated[int, Field(ge=2)] = Field(5, description="smallest group that a fit may find")
     attach_floor: Annotated[float, Field(ge=-1, le=1)] = 0.5
     attach_margin: Annotated[float, Field(ge=0, le=1)] = 0.05

@@ -54,6 +54,9 @@ class SafeAgent(Generic[Record]):
         repeats the batch; SkippableError makes it go one by one; anything else ends the process.
     dead : faust topic
         Where refused records are parked.
+    abreast : int
+        Batches in work at a time. Above 1, `work` sees to the order of its effects itself; batches are acknowledged in
+        order whatever it does.
     """
 
     stage: str
@@ -62,22 +65,49 @@ class SafeAgent(Generic[Record]):
     dead: faust.TopicT
     batch: int
     within_s: float
+    abreast: int = 1
     processed: dict[TP, int] = field(default_factory=dict)
     """Next offset after the last that was worked off, by partition."""
     _next: dict[TP, int] = field(default_factory=dict)
 
     async def run(self, stream: faust.StreamT[bytes]) -> None:
-        """Consume `stream` until the worker stops."""
+        """Consume `stream` until the worker stops: the next batch is gathered while this one is worked off."""
+        room = asyncio.Semaphore(self.abreast)
+        running: set[asyncio.Task[None]] = set()
+        last: asyncio.Task[None] | None = None
         try:
             async for events in stream.noack_take(self.batch, within=self.within_s):  # type: ignore[attr-defined]
                 self._check_continuity(events)
-                await self._process(events)
-                for event in events:
-                    self.processed[event.message.tp] = event.message.offset + 1
-                    await stream.ack(event)
+                await room.acquire()
+                last = asyncio.create_task(self._work_off(events, stream, last, room))
+                running.add(last)
+                last.add_done_callback(running.discard)
         except asyncio.CancelledError:
+            for task in running:
+                task.cancel()
             raise
         except BaseException as exc:  # noqa: BLE001 (Faust would acknowledge what failed)
+            end_process(self.stage, exc)
+
+    async def _work_off(
+        self,
+        events: Sequence[Any],
+        stream: faust.StreamT[bytes],
+        before: asyncio.Task[None] | None,
+        room: asyncio.Semaphore,
+    ) -> None:
+        """Process a batch, and acknowledge it once the one before it is."""
+        try:
+            await self._process(events)
+            if before is not None:
+                await before
+            for event in events:
+                self.processed[event.message.tp] = event.message.offset + 1
+                await stream.ack(event)
+            room.release()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as exc:  # noqa: BLE001 (as above)
             end_process(self.stage, exc)
 
     def guard(self, task: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:

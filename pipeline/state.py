@@ -36,7 +36,7 @@ class FoldSettings:
     """Messages, newest first, that a fit looks at."""
     first_fit: int = 60
     """Messages before the first fit."""
-    fit_growth: float = 0.20
+    fit_growth: float = 0.30
     fit_min_new: int = 60
     """A fit follows after `max(fit_min_new, fit_growth * messages of the last fit)` new messages."""
     idle_min_new: int = 10
@@ -46,7 +46,10 @@ class FoldSettings:
     attach_margin: float = 0.05
     """By how much the best cluster must beat the second best; else the message waits in the pool."""
     pool_ttl: timedelta = timedelta(days=45)
-    min_words: int = 3
+    min_words: int = 2
+    """Content words below which a message says nothing on its own."""
+    clear_words: int = 3
+    """Content words below which it must be a clear complaint, idea or question to count."""
     aside_probability: float = 0.6
     """From this probability on, praise and chatter found and join nothing."""
     found_all_kinds: bool = False
