@@ -44,6 +44,8 @@ class Held:
     running: Future[ClusterFit] | None = None
     dimensions: int | None = None
     """Length of the space's vectors, once there is one."""
+    resumed: bool = False
+    """Taken up at start to finish what was begun, and given back after that: its signals may come to another."""
     last_entry_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
@@ -63,6 +65,7 @@ class Owner:
         self._fitter = fitter
         self._held: dict[str, Held] = {}
         self._lock = asyncio.Lock()
+        self._looked_back = False
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fold")
         self.committed = asyncio.Event()
         """Set after each transaction that wrote to the outbox; the relay clears it."""
@@ -80,6 +83,7 @@ class Owner:
                 else:
                     refusals.append(Refusal(item.partition, item.offset, reason))
             for space, own in by_space.items():
+                self._held[space].resumed = False
                 async with self._void_on_failure(space):
                     await self._take(space, own)
         return refusals
@@ -87,12 +91,17 @@ class Owner:
     async def tick(self) -> None:
         """Let time pass where nothing arrives: finish and begin fits, renew leases."""
         async with self._lock:
+            if not self._looked_back:
+                await self._look_back()
             for space, held in list(self._held.items()):
                 now = datetime.now(UTC)
                 if held.running is not None:
                     due = held.running.done()
                 else:
                     due = held.state.seen_since_fit >= self._settings.idle_min_new
+                if held.resumed and not due and held.running is None:
+                    await self._give_back(space)
+                    continue
                 async with self._void_on_failure(space):
                     if due or now - held.last_entry_at >= IDLE_TICK:
                         await self._tick(space, held, now)
@@ -103,10 +112,8 @@ class Owner:
     async def release(self) -> None:
         """Give every space back; the next owner need not wait."""
         async with self._lock:
-            for space, held in self._held.items():
-                async with self._database.write() as connection:
-                    await leases.release(connection, space, held.epoch)
-            self._held.clear()
+            for space in list(self._held):
+                await self._give_back(space)
 
     def close(self) -> None:
         """Free the fold's thread and the fitter's process."""
@@ -121,6 +128,20 @@ class Owner:
         except BaseException:
             self._held.pop(space, None)
             raise
+
+    async def _give_back(self, space: str) -> None:
+        held = self._held.pop(space)
+        async with self._database.write() as connection:
+            await leases.release(connection, space, held.epoch)
+
+    async def _look_back(self) -> None:
+        """Take up the spaces that this worker owned last and left unfitted: no signal may ever come to wake them."""
+        async with self._database.read() as connection:
+            left = await leases.unfitted(connection, self.name, self._settings.idle_min_new)
+        for space in left:
+            if space not in self._held:
+                (await self._hold(space)).resumed = True
+        self._looked_back = True
 
     # -- one space --------------------------------------------------------------------------------------------
 

@@ -71,3 +71,15 @@ async def release(connection: AsyncConnection, space: str, epoch: int) -> None:
     """Let the next owner in at once; a lease that is not ours any more is left alone."""
     table = schema.leases
     await connection.execute(update(table).where(table.c.space == space, table.c.epoch == epoch).values(expires_at=0.0))
+
+
+async def unfitted(connection: AsyncConnection, owner: str, at_least: int) -> list[str]:
+    """Return the spaces that `owner` held last and that have so many messages no fit has looked at."""
+    table, spaces = schema.leases, schema.spaces
+    query = (
+        select(table.c.space)
+        .join(spaces, spaces.c.space == table.c.space)
+        .where(table.c.owner == owner, spaces.c.seen_since_fit >= at_least)
+        .order_by(table.c.space)
+    )
+    return list((await connection.execute(query)).scalars())

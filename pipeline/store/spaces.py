@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 from sqlalchemy import (
+    Column,
     ColumnElement,
     FromClause,
     Row,
@@ -19,7 +21,6 @@ from sqlalchemy import (
     insert,
     or_,
     select,
-    tuple_,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -108,8 +109,7 @@ async def prefetch(
     found += await _by_refs(connection, state.space, missing)
     parents = {m.follows for m in found if m.follows is not None} - state.members.keys() - {m.ref for m in found}
     found += await _by_refs(connection, state.space, parents)
-    for chunk in _chunks(sorted(refs | {m.ref for m in found})):
-        followers = tuple_(messages.c.follows_platform, messages.c.follows_id).in_([tuple(ref) for ref in chunk])
+    for followers in _naming(messages.c.follows_platform, messages.c.follows_id, refs | {m.ref for m in found}):
         found += await _members(connection, state.space, followers)
     state.admit(found)
 
@@ -252,18 +252,12 @@ async def _save_vectors(
 
 async def _forget(connection: AsyncConnection, space: str, refs: set[MessageRef]) -> None:
     """Remove text, vector, author and reactions of erased messages; the journal keeps that there was one."""
-    for chunk in _chunks(sorted(refs)):
-        names = [tuple(ref) for ref in chunk]
-        for table in (schema.vectors, schema.reactions):
-            await connection.execute(
-                delete(table).where(table.c.space == space, tuple_(table.c.platform, table.c.message_id).in_(names))
-            )
-        journal = schema.journal
-        await connection.execute(
-            update(journal)
-            .where(journal.c.space == space, tuple_(journal.c.platform, journal.c.message_id).in_(names))
-            .values(author=None, body={})
-        )
+    for table in (schema.vectors, schema.reactions):
+        for named in _naming(table.c.platform, table.c.message_id, refs):
+            await connection.execute(delete(table).where(table.c.space == space, named))
+    journal = schema.journal
+    for named in _naming(journal.c.platform, journal.c.message_id, refs):
+        await connection.execute(update(journal).where(journal.c.space == space, named).values(author=None, body={}))
 
 
 async def upsert(
@@ -278,16 +272,24 @@ async def upsert(
     await connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values, where=newer), list(rows))
 
 
-def _chunks(refs: Sequence[MessageRef]) -> Iterable[Sequence[MessageRef]]:
-    return (refs[start : start + CHUNK] for start in range(0, len(refs), CHUNK))
+def _naming(
+    platform: Column[Any], message_id: Column[Any], refs: Iterable[MessageRef]
+) -> Iterator[ColumnElement[bool]]:
+    """Yield conditions that together name `refs`: one platform and a bounded list of ids each.
+
+    A list of pairs would read better, and makes SQLite 3.40 scan the whole space instead of using the key.
+    """
+    for name, group in groupby(sorted(refs), key=lambda ref: ref.platform):
+        ids = [ref.message_id for ref in group]
+        for start in range(0, len(ids), CHUNK):
+            yield and_(platform == name, message_id.in_(ids[start : start + CHUNK]))
 
 
 async def _by_refs(connection: AsyncConnection, space: str, refs: set[MessageRef]) -> list[Member]:
     found: list[Member] = []
     messages = schema.messages
-    for chunk in _chunks(sorted(refs)):
-        names = tuple_(messages.c.platform, messages.c.message_id).in_([tuple(ref) for ref in chunk])
-        found += await _members(connection, space, names)
+    for named in _naming(messages.c.platform, messages.c.message_id, refs):
+        found += await _members(connection, space, named)
     return found
 
 

@@ -220,6 +220,31 @@ async def test_a_fit_lost_in_a_restart_is_begun_again(template: Path, tmp_path: 
     await database.close()
 
 
+async def test_what_a_restart_left_unfitted_is_fitted_without_a_signal(template: Path, tmp_path: Path) -> None:
+    """The archive was at its end when the worker stopped: nothing comes any more that would wake the space."""
+    database = copy_of(template, tmp_path)
+    stream = Stream(3)
+    while stream.oracle.state.fit is None:
+        stream.add(stream.post())
+    owner = await feed(database, stream.arrivals, [])
+    owner.close()
+    (before,) = await rows(database, schema.spaces)
+    assert before.seen_since_fit >= SMALL.idle_min_new
+
+    again = new_owner(database)
+    for _ in range(4):
+        await again.tick()
+
+    (after,) = await rows(database, schema.spaces)
+    assert after.seen_since_fit == 0
+    assert len(await rows(database, schema.clusters)) > 0
+    # its signals may come to another worker now: that one need not wait
+    (lease,) = await rows(database, schema.leases)
+    assert (lease.expires_at, again._held) == (0.0, {})
+    again.close()
+    await database.close()
+
+
 async def test_another_owner_waits_and_a_fenced_one_writes_nothing(template: Path, tmp_path: Path) -> None:
     database = copy_of(template, tmp_path)
     stream = Stream(1).run(30)
