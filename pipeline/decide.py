@@ -50,6 +50,10 @@ class ClusterFacts:
     muted: bool
     promoted: bool
     tags: tuple[str, ...]
+    name: str | None = None
+    """What people call it."""
+    rejected: bool = False
+    """A person said that it is no feedback."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,8 @@ def decide(facts: ClusterFacts, filed: Filed | None, policy: PolicySettings, mod
         return Decision(Action.SKIP, "merged", f"merged into #{facts.merged_into}")
     if facts.muted:
         return Decision(Action.SKIP, "muted", "muted by a person")
+    if facts.rejected:
+        return Decision(Action.SKIP, "rejected", "no feedback, said a person")
     decision = _about_ticket(facts, filed, policy) if filed is not None else _about_opening(facts, policy, mode)
     if mode == "shadow" and decision.action is not Action.SKIP:
         return Decision(Action.SKIP, "shadow", f"shadow mode: would {decision.action} ({decision.reason})")

@@ -36,7 +36,9 @@ def arrival_of(record: Signal | Command, languages: frozenset[str]) -> Arrival:
         ISO 639-1 codes that the model serves; a text in another one is set aside under its language.
     """
     if isinstance(record, Command):
-        commanded = Commanded(record.id, record.name, record.cluster_id, record.by, record.value)
+        commanded = Commanded(
+            record.id, record.name, record.cluster_id, record.by, record.value, record.other, record.messages
+        )
         return Arrival(record.space, "command", record.time, commanded, None, record=record)
     event = record.event
     details = None

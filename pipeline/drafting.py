@@ -37,7 +37,7 @@ class Drafts:
             taken = await ledger.summaries(connection, space, but=cluster_id)
         vocabulary = await self._vocabulary(space)
         phrases = await asyncio.to_thread(key_phrases, [(item.author, item.text) for item in said], vocabulary)
-        line = summary(phrases, taken=taken)
+        line = facts.name or summary(phrases, taken=taken)
         words = [phrase.text for phrase in phrases]
         issue = draft(space, cluster_id, facts, decision, line, words, release_after(said))
         return issue, typical(said, QUOTES)

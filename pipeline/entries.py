@@ -83,6 +83,10 @@ class Commanded:
     cluster_id: str
     by: str
     value: str | None = None
+    other: str | None = None
+    """The second cluster of `merge` and `separate`."""
+    messages: tuple[MessageRef, ...] = ()
+    """What `split` puts into a cluster of its own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,20 @@ from __future__ import annotations
 import base64
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from pipeline.errors import SkippableError
 
@@ -132,7 +141,16 @@ class CommandName(StrEnum):
     TAG = "tag"
     PROMOTE = "promote"
     MUTE = "mute"
+    RENAME = "rename"
+    NOT_FEEDBACK = "not-feedback"
+    MERGE = "merge"
+    SPLIT = "split"
+    SEPARATE = "separate"
     UNDO = "undo"
+
+
+COMMAND_MESSAGES_MAX: Final = 4_000
+"""Messages that one command can name; a `split` of more would not fit a record of `community.signals`."""
 
 
 class Command(_Frozen):
@@ -146,7 +164,21 @@ class Command(_Frozen):
     by: Identifier
     time: AwareDatetime
     value: Annotated[str, StringConstraints(max_length=200, pattern=_NO_NUL)] | None = None
-    """The tag's name, or the id of the command that `undo` takes back."""
+    """The tag's name, the cluster's new name, or the id of the command that `undo` takes back."""
+    other: Identifier | None = None
+    """The second cluster of `merge` (it ends in the first) and of `separate`."""
+    messages: Annotated[tuple[MessageRef, ...], Field(max_length=COMMAND_MESSAGES_MAX)] = ()
+    """What `split` puts into a cluster of its own."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.name in {CommandName.MERGE, CommandName.SEPARATE} and self.other is None:
+            raise ValueError(f"{self.name} without a second cluster in `other`")
+        if self.name is CommandName.SPLIT and not self.messages:
+            raise ValueError("split without messages")
+        if self.name is CommandName.RENAME and not (self.value or "").strip():
+            raise ValueError("rename without a name in `value`")
+        return self
 
 
 class Kinds(_Frozen):

@@ -82,6 +82,8 @@ class Member:
     """The parent whose place this message takes: it is an echo."""
     fits: int = 0
     """Fits that looked at it while it waited in the pool."""
+    via: str | None = None
+    """The command by which a person put it where it is: no fit moves it away from there."""
 
 
 @dataclass(slots=True)
@@ -106,6 +108,12 @@ class Cluster:
     promoted: bool = False
     tags: tuple[str, ...] = ()
     version: int = 0
+    name: str | None = None
+    """What people call it; None while its words name it."""
+    rejected: bool = False
+    """A person said that it is no feedback."""
+    inherited: tuple[str, ...] = ()
+    """Commands about the cluster that it split from which hold for it as well: what was muted stays muted in parts."""
 
     @property
     def live(self) -> bool:

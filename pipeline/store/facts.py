@@ -77,6 +77,8 @@ async def cluster_facts(
         muted=row.muted,
         promoted=row.promoted,
         tags=tuple(row.tags),
+        name=row.name,
+        rejected=row.rejected,
     )
     return facts, row.version
 

@@ -92,7 +92,8 @@ def _body(row: Row[Any], vector: Vector | None) -> Body:
         case "authorerased":
             return AuthorErased(row.platform, row.author)
         case "commanded":
-            return Commanded(**{**body, "name": CommandName(body["name"])})
+            named = tuple(MessageRef(*ref) for ref in body.get("messages", ()))
+            return Commanded(**{**body, "name": CommandName(body["name"]), "messages": named})
         case "fitted":
             return Fitted(
                 begun_seq=body["begun_seq"],

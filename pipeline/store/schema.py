@@ -24,6 +24,8 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    false,
+    text,
 )
 from sqlalchemy.engine import Dialect
 
@@ -92,10 +94,18 @@ messages = Table(
     Column("follows_platform", String(255)),
     Column("follows_id", String(255)),
     Column("fits", Integer, nullable=False),
+    Column("via", String(128)),
     Index("ix_messages_cluster", "space", "cluster_id"),
     Index("ix_messages_status", "space", "status", "seq"),
     Index("ix_messages_author", "space", "platform", "author"),
     Index("ix_messages_follows", "space", "follows_platform", "follows_id"),
+    Index(
+        "ix_messages_via",
+        "space",
+        "via",
+        sqlite_where=text("via IS NOT NULL"),
+        postgresql_where=text("via IS NOT NULL"),
+    ),
 )
 
 vectors = Table(
@@ -142,6 +152,9 @@ clusters = Table(
     Column("muted", Boolean, nullable=False),
     Column("promoted", Boolean, nullable=False),
     Column("tags", JSON, nullable=False),
+    Column("name", String(255)),
+    Column("rejected", Boolean, nullable=False, server_default=false()),
+    Column("inherited", JSON, nullable=False, server_default="[]"),
     Index("ix_clusters_number", "space", "number", unique=True),
 )
 
@@ -154,7 +167,43 @@ lineage = Table(
     Column("cluster_id", String(16), nullable=False),
     Column("what", String(16), nullable=False),
     Column("other", String(16)),
+    Column("command_id", String(128)),
     Index("ix_lineage_cluster", "space", "cluster_id"),
+)
+
+moves = Table(
+    "moves",
+    metadata,
+    Column("id", AutoId, primary_key=True, autoincrement=True),
+    Column("space", String(255), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("platform", String(255), nullable=False),
+    Column("message_id", String(255), nullable=False),
+    Column("from_cluster", String(16)),
+    Column("to_cluster", String(16)),
+    Column("why", String(16), nullable=False),
+    Column("detail", String(255)),
+    Index("ix_moves_message", "space", "platform", "message_id"),
+)
+
+fits = Table(
+    "fits",
+    metadata,
+    Column("space", String(255), primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("begun_seq", BigInteger, nullable=False),
+    Column("messages", Integer, nullable=False),
+    Column("clustered", Integer, nullable=False),
+    Column("moved", Integer, nullable=False),
+    Column("to_pool", Integer, nullable=False),
+    Column("in_blocks", Integer, nullable=False),
+    Column("established", Integer, nullable=False),
+    Column("established_moved", Integer, nullable=False),
+    Column("established_to_pool", Integer, nullable=False),
+    Column("born", Integer, nullable=False),
+    Column("merged", Integer, nullable=False),
+    Column("split", Integer, nullable=False),
 )
 
 journal = Table(
@@ -184,6 +233,8 @@ commands = Table(
     Column("at", UtcDateTime, nullable=False),
     Column("value", String(255)),
     Column("in_force", Boolean, nullable=False),
+    Column("other", String(255)),
+    Column("effect", JSON),
 )
 
 erased_authors = Table(

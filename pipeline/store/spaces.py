@@ -204,6 +204,7 @@ async def _save_members(
                     "fits": member.fits,
                     "follows_platform": member.follows.platform if member.follows else None,
                     "follows_id": member.follows.message_id if member.follows else None,
+                    "via": member.via,
                 }
             )
     if full:
@@ -222,7 +223,7 @@ async def _save_members(
                     name: bindparam(name)
                     for name in (
                         *("author", "posted_at", "status", "reason", "cluster_id", "fits"),
-                        *("follows_platform", "follows_id"),
+                        *("follows_platform", "follows_id", "via"),
                     )
                 }
             )
@@ -320,6 +321,7 @@ def _member(row: Row[Any]) -> Member:
         vector=np.frombuffer(row.vector, "<f2").astype(np.float32) if row.vector is not None else None,
         follows=MessageRef(row.follows_platform, row.follows_id) if row.follows_id is not None else None,
         fits=row.fits,
+        via=row.via,
     )
 
 
@@ -351,6 +353,7 @@ def _message_row(space: str, member: Member, details: MessageDetails | None) -> 
         "follows_platform": member.follows.platform if member.follows else None,
         "follows_id": member.follows.message_id if member.follows else None,
         "fits": member.fits,
+        "via": member.via,
     }
 
 
@@ -372,6 +375,9 @@ def _cluster(row: Row[Any]) -> Cluster:
         promoted=row.promoted,
         tags=tuple(row.tags),
         version=row.version,
+        name=row.name,
+        rejected=row.rejected,
+        inherited=tuple(row.inherited),
     )
 
 
@@ -394,4 +400,7 @@ def _cluster_row(space: str, cluster: Cluster) -> dict[str, Any]:
         "muted": cluster.muted,
         "promoted": cluster.promoted,
         "tags": list(cluster.tags),
+        "name": cluster.name,
+        "rejected": cluster.rejected,
+        "inherited": list(cluster.inherited),
     }

@@ -178,7 +178,8 @@ class Stream:
         if not ids:
             return None
         cluster_id = str(self.rng.choice(ids))
-        name = list(CommandName)[int(self.rng.integers(len(CommandName)))]
+        names = [CommandName.TAG, CommandName.PROMOTE, CommandName.MUTE, CommandName.UNDO]
+        name = names[int(self.rng.integers(len(names)))]
         value = f"t{self.rng.integers(3)}" if name is CommandName.TAG else None
         made = Command(
             id=f"c{len(self.commands)}", space=SPACE, name=name, cluster_id=cluster_id, by="kim", time=self.clock(),

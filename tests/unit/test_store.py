@@ -93,6 +93,8 @@ VECTOR = np.array([0.6, 0.8], np.float32)
         Reacted(REF),
         AuthorErased("discord", "ann"),
         Commanded("c1", CommandName.TAG, "cluster", "kim", "vip"),
+        Commanded("c2", CommandName.MERGE, "cluster", "kim", other="second"),
+        Commanded("c3", CommandName.SPLIT, "cluster", "kim", messages=(REF, MessageRef("reddit", "m2"))),
         Ticked(),
         Fitted(3, (REF,), np.array([-1], np.int32), VECTOR, 2),
     ],
