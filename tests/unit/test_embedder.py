@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 from models.embedder import DEFAULT_SHA256, ModelFilesError, SentenceEmbedder, check_weights
+from tests.standins.tiny_model import tiny_model
+
+WORDS = "the app export crashes login dark mode please sync editor".split()
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +94,45 @@ def test_a_pickled_file_is_refused(tmp_path: Path) -> None:
 def test_a_folder_without_safetensors_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelFilesError, match=r"no model\.safetensors"):
         SentenceEmbedder.load(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of another make than the shipped one, built here as the hub lays models out."""
+    return tiny_model(tmp_path_factory.mktemp("models") / "tiny-bert", WORDS)
+
+
+def test_any_hub_style_folder_loads_and_its_vectors_are_the_models_own(tiny: Path) -> None:
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    embedder = SentenceEmbedder.load(tiny, languages=frozenset({"en", "de"}), device="cpu")
+    digest = hashlib.sha256((tiny / "model.safetensors").read_bytes()).hexdigest()
+    assert (embedder.name, embedder.dimensions) == (f"tiny-bert@{digest[:12]}", 32)
+    assert embedder.languages == frozenset({"en", "de"})
+
+    text = "The app crashes, please export"
+    tokens = AutoTokenizer.from_pretrained(tiny)(text, return_tensors="pt")  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        mean = AutoModel.from_pretrained(tiny).eval()(**tokens).last_hidden_state[0].mean(0).numpy()
+    np.testing.assert_allclose(embedder.encode([text])[0], mean / np.linalg.norm(mean), atol=1e-5)
+
+
+def test_a_pinned_model_loads_only_while_its_weights_are_the_pinned_ones(tiny: Path, tmp_path: Path) -> None:
+    digest = hashlib.sha256((tiny / "model.safetensors").read_bytes()).hexdigest()
+    assert SentenceEmbedder.load(tiny, sha256=digest.upper(), device="cpu").name.endswith(digest[:12])
+    other = tiny_model(tmp_path / "tiny-bert", WORDS, seed=1)
+    assert SentenceEmbedder.load(other, device="cpu").name != SentenceEmbedder.load(tiny, device="cpu").name
+    with pytest.raises(ModelFilesError, match=digest):
+        SentenceEmbedder.load(other, sha256=digest)
+
+
+def test_weights_saved_as_a_pickle_are_refused_though_safetensors_lie_beside(tmp_path: Path) -> None:
+    folder = tiny_model(tmp_path / "tiny-bert", WORDS)
+    (folder / "2_Dense").mkdir()
+    (folder / "2_Dense" / "pytorch_model.bin").write_bytes(b"\x80\x04.")
+    with pytest.raises(ModelFilesError, match=r"2_Dense/pytorch_model\.bin: a pickled file can run code"):
+        SentenceEmbedder.load(folder)
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(ModelFilesError, match=r"no model\.safetensors"):
+        SentenceEmbedder.load(folder)
