@@ -54,6 +54,16 @@ class ClusterFacts:
     """What people call it."""
     rejected: bool = False
     """A person said that it is no feedback."""
+    clear_people: int | None = None
+    """Distinct authors in the window who said it clearly as what it is; None when nobody counted."""
+    repeats: tuple[tuple[int, int], ...] = ()
+    """(messages, people): how many people of the window said it how often, those who did more than once."""
+    copied: tuple[int, ...] = ()
+    """Of each text that several people of the window only repeated word for word: how many they are."""
+    reacting: int = 0
+    """Distinct people who reacted or voted for it, without those who said it, and the votes of a score."""
+    proposed: bool = False
+    """The last decision proposed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,40 +107,105 @@ def decide(facts: ClusterFacts, filed: Filed | None, policy: PolicySettings, mod
     return decision
 
 
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """How much a cluster counts, in people, and the sum in words."""
+
+    total: float
+    words: str
+    plain: bool
+    """Nothing but people counted."""
+
+
+def weigh(facts: ClusterFacts, policy: PolicySettings) -> Weight:
+    """Return how much a cluster counts: its people, and what the policy lets count beside them."""
+    copies = sum(max(0, count - policy.same_text_people) for count in facts.copied)
+    total = float(facts.people_in_window - copies)
+    terms = [f"{facts.people_in_window - copies} people"]
+    if copies:
+        terms[0] += f" (without {copies} more who only repeated others word for word)"
+    extra = sum(
+        people * min(policy.person_cap - 1, policy.repeat_weight * (messages - 1)) for messages, people in facts.repeats
+    )
+    if extra > 0:
+        total += extra
+        terms.append(f"{_number(extra)} for repeating it")
+    if facts.reacting and policy.reaction_weight:
+        most = policy.reaction_share * policy.min_people
+        total += min(most, policy.reaction_weight * facts.reacting)
+        terms.append(f"{facts.reacting} reactions x {_number(policy.reaction_weight)} (at most {_number(most)})")
+    if facts.tags and policy.tag_weight:
+        total += policy.tag_weight
+        terms.append(f"tag {_number(policy.tag_weight)}")
+    words = " + ".join(terms)
+    if len(terms) > 1:
+        words += f" = {_number(total)}"
+    return Weight(total, words, plain=len(terms) == 1 and not copies)
+
+
 def _about_opening(facts: ClusterFacts, policy: PolicySettings, mode: Mode) -> Decision:
     if facts.promoted:
         return Decision(Action.OPEN, "promoted", f"promoted by a person; {_people(facts)}")
-    if facts.kind not in policy.kinds and not facts.tags:
-        return Decision(Action.SKIP, "kind", f"mostly of kind {facts.kind}; tickets are for {', '.join(policy.kinds)}")
-    if facts.held_by is not None:
-        return Decision(Action.SKIP, "held", f"close to #{facts.held_by}, and not surely another matter")
-    if facts.people_in_window < policy.min_people:
-        reason = f"{facts.people_in_window} of {policy.min_people} people within {_span(policy.window)}"
-        return Decision(Action.SKIP, "people", reason)
+    weight = weigh(facts, policy)
+    if (barred := _barred(facts, policy, weight)) is not None:
+        return barred
+    kept = facts.proposed and mode == "approve" and weight.total >= policy.hysteresis * policy.min_people
+    if weight.total < policy.min_people and not kept:
+        return Decision(Action.SKIP, "people", _too_few(facts, policy, weight))
+    if len(facts.platforms) < policy.min_platforms:
+        reason = f"on {len(facts.platforms)} of {policy.min_platforms} platforms; {_people(facts)}"
+        return Decision(Action.SKIP, "platforms", reason)
     if not facts.established:
         return Decision(Action.SKIP, "unconfirmed", "found by one look over all messages; the next one must confirm it")
     if facts.now - facts.first_at < policy.settle:
         return Decision(
-            Action.SKIP, "settling", f"first said less than {_span(policy.settle)} ago", facts.first_at + policy.settle
+            Action.SKIP, "settling", f"first said less than {span(policy.settle)} ago", facts.first_at + policy.settle
         )
     if facts.now - facts.last_at > policy.window:
-        return Decision(Action.SKIP, "quiet", f"nobody has said it for {_span(facts.now - facts.last_at)}")
-    reason = (
-        f"{facts.people_in_window} people within {_span(policy.window)}, {policy.min_people} needed; {_people(facts)}"
-    )
+        return Decision(Action.SKIP, "quiet", f"nobody has said it for {span(facts.now - facts.last_at)}")
+    reason = f"{_enough(policy, weight)}; {_people(facts)}"
     if mode == "approve":
         return Decision(Action.PROPOSE, "people", f"waits for a person's `promote` ({reason})")
     return Decision(Action.OPEN, "people", reason)
 
 
+def _barred(facts: ClusterFacts, policy: PolicySettings, weight: Weight) -> Decision | None:
+    """Return why no number of people opens it, or None."""
+    if facts.kind not in policy.kinds and not facts.tags:
+        return Decision(Action.SKIP, "kind", f"mostly of kind {facts.kind}; tickets are for {', '.join(policy.kinds)}")
+    if facts.held_by is not None and weight.total < policy.hold_release * policy.min_people:
+        return Decision(Action.SKIP, "held", f"close to #{facts.held_by}, and not surely another matter")
+    clear = facts.clear_people
+    if clear is not None and clear < max(1, policy.clear_share * facts.people_in_window) and not facts.tags:
+        reason = f"{clear} of {facts.people_in_window} people said it so clearly that its kind is sure"
+        return Decision(Action.SKIP, "unsure", reason)
+    return None
+
+
+def _too_few(facts: ClusterFacts, policy: PolicySettings, weight: Weight) -> str:
+    if weight.plain:
+        return f"{facts.people_in_window} of {policy.min_people} people within {span(policy.window)}"
+    return f"{weight.words} of {policy.min_people} needed within {span(policy.window)}"
+
+
+def _enough(policy: PolicySettings, weight: Weight) -> str:
+    if weight.plain and weight.total >= policy.min_people:
+        return f"{weight.words} within {span(policy.window)}, {policy.min_people} needed"
+    if weight.total < policy.min_people:
+        floor = _number(policy.hysteresis * policy.min_people)
+        return f"{weight.words} of {policy.min_people} needed within {span(policy.window)}, kept from {floor} on"
+    return f"{weight.words} of {policy.min_people} needed within {span(policy.window)}"
+
+
 def _about_ticket(facts: ClusterFacts, filed: Filed, policy: PolicySettings) -> Decision:
-    grown = facts.people >= policy.update_growth * filed.people
+    needed = max(policy.update_growth * filed.people, filed.people + policy.update_people)
+    grown = facts.people >= needed
     new_platforms = [platform for platform in facts.platforms if platform not in filed.platforms]
     if not grown and not new_platforms:
         return Decision(Action.SKIP, "filed", f"{facts.people} people, {filed.people} when last written")
     due_at = filed.updated_at + policy.min_update_gap
     if facts.now < due_at:
-        return Decision(Action.SKIP, "gap", f"written less than {_span(policy.min_update_gap)} ago", due_at)
+        return Decision(Action.SKIP, "gap", f"written less than {span(policy.min_update_gap)} ago", due_at)
     if grown:
         return Decision(Action.UPDATE, "growth", f"grew from {filed.people} to {facts.people} people")
     return Decision(Action.UPDATE, "platform", f"now on {', '.join(new_platforms)} too; {_people(facts)}")
@@ -140,8 +215,13 @@ def _people(facts: ClusterFacts) -> str:
     return f"{facts.people} people in {facts.messages} messages on {', '.join(facts.platforms)}"
 
 
-def _span(span: timedelta) -> str:
-    seconds = span.total_seconds()
+def _number(value: float) -> str:
+    return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def span(length: timedelta) -> str:
+    """Return a length of time in words."""
+    seconds = length.total_seconds()
     if seconds >= 2 * 86_400:
         return f"{seconds / 86_400:.0f} days"
     if seconds >= 2 * 3_600:

@@ -63,7 +63,7 @@ class Sink:
         """
         async with self._lock:
             async with self._database.read() as connection:
-                found = await cluster_facts(connection, space, cluster_id, self._policy.window)
+                found = await cluster_facts(connection, space, cluster_id, self._policy)
                 row = await ledger.ticket(connection, space, cluster_id)
                 decided = await ledger.decided(connection, space, cluster_id)
             if row is not None and row.state in ledger.UNSETTLED and await self._settle(row):

@@ -102,11 +102,45 @@ class PolicySettings(_Section):
         "unset: auto with the local tracker, approve with Jira",
     )
     kinds: tuple[Literal["complaint", "idea", "question", "praise", "other", "unsure"], ...] = ("complaint", "idea")
-    min_people: Annotated[int, Field(ge=1)] = Field(8, description="distinct authors within the window")
+    min_people: Annotated[int, Field(ge=1)] = Field(
+        8,
+        description="distinct authors within the window, what counts beside them included; about 4 for a community "
+        "of 500, 8 for 5,000, 15 to 20 for 50,000 or a busy support channel",
+    )
     window: timedelta = Field(timedelta(days=30), description="time within which these people must have spoken")
+    person_cap: Annotated[float, Field(ge=1, le=5)] = Field(
+        1.0, description="the most that one person counts; 1: saying it again counts nothing"
+    )
+    repeat_weight: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.25, description="what each further message of a person counts, up to person_cap"
+    )
+    min_platforms: Annotated[int, Field(ge=1)] = Field(1, description="platforms on which it must have been said")
+    reaction_weight: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.1, description="what somebody counts who only reacted or voted, as part of a person"
+    )
+    reaction_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.25, description="the most that reactions and votes count together, as part of min_people"
+    )
+    reactions_against: tuple[str, ...] = Field(
+        ("👎", "-1", "thumbsdown", "❌", "downvote"), description="reactions that support nothing"
+    )
+    tag_weight: Annotated[float, Field(ge=0)] = Field(2.0, description="people that a manager's tag counts for")
+    clear_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.1, description="least part of the people who said it clearly as what it is; the unsure never open alone"
+    )
+    same_text_people: Annotated[int, Field(ge=1)] = Field(
+        5, description="people counted at most of those who only repeated one text word for word"
+    )
+    hold_release: Annotated[float, Field(ge=1)] = Field(
+        10.0, description="times min_people from which a cluster held as close to another opens by itself"
+    )
     settle: timedelta = Field(timedelta(hours=1), description="least age of a cluster's first message")
+    hysteresis: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.75, description="part of min_people below which a proposal is withdrawn"
+    )
     update_growth: Annotated[float, Field(gt=1)] = Field(2.0, description="growth in people that updates a ticket")
-    min_update_gap: timedelta = timedelta(hours=24)
+    update_people: Annotated[int, Field(ge=1)] = Field(3, description="least number of new people of such a growth")
+    min_update_gap: timedelta = Field(timedelta(hours=24), description="least time between two updates of a ticket")
 
 
 class JiraConfig(_Section):

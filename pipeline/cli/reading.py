@@ -161,7 +161,7 @@ def why(
     from pipeline.store.explain import why as explain
 
     settings = Settings.load()
-    found = with_database(settings, lambda database: explain(database, settings.space, cluster, settings.policy.window))
+    found = with_database(settings, lambda database: explain(database, settings.space, cluster, settings.policy))
     if as_json:
         print_json(found)
     else:

@@ -6,7 +6,7 @@ Reads only. Texts are returned as strangers wrote them: whoever shows them escap
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import func, or_, select
@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pipeline.decide import ClusterFacts
 from pipeline.errors import FatalError
+from pipeline.settings import PolicySettings
 from pipeline.store import schema
 from pipeline.store.database import Database
 from pipeline.store.facts import cluster_facts, evidence, release_after, typical
@@ -91,13 +92,13 @@ async def find_cluster(database: Database, space: str, named: str) -> str:
         return await _find(connection, space, named)
 
 
-async def why(database: Database, space: str, named: str, window: timedelta) -> Why:
+async def why(database: Database, space: str, named: str, policy: PolicySettings) -> Why:
     """Return all that is known of a cluster, named as for `find_cluster`.
 
     Parameters
     ----------
-    window : timedelta
-        The policy's, for the people that it counts.
+    policy : PolicySettings
+        The one in force, for what it counts.
 
     Raises
     ------
@@ -106,7 +107,7 @@ async def why(database: Database, space: str, named: str, window: timedelta) -> 
     """
     async with reading(database) as connection:
         cluster_id = await _find(connection, space, named)
-        found = await cluster_facts(connection, space, cluster_id, window)
+        found = await cluster_facts(connection, space, cluster_id, policy)
         if found is None:
             raise FatalError(f"nobody is left in cluster {named}: all its messages were deleted")
         facts, version = found

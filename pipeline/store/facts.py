@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Row, and_, select
+from sqlalchemy import ColumnElement, Row, and_, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from models.kind_names import KINDS
-from pipeline.decide import ClusterFacts
+from pipeline.decide import Action, ClusterFacts
 from pipeline.records import MessageRef
+from pipeline.settings import PolicySettings
 from pipeline.state import Status
 from pipeline.store import schema
 
 EVIDENCE_MESSAGES = 400
 """Newest messages that summary and quotes are taken from; more would not change what is typical."""
+COPIED_MIN_WORDS = 4
+"""Content words from which on two equal texts are a copy, and no coincidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class Said:
 
 
 async def cluster_facts(
-    connection: AsyncConnection, space: str, cluster_id: str, window: timedelta
+    connection: AsyncConnection, space: str, cluster_id: str, policy: PolicySettings
 ) -> tuple[ClusterFacts, int] | None:
     """Return the facts and the version they are of; None when there is no such cluster or nobody is in it."""
     clusters, messages = schema.clusters, schema.messages
@@ -50,25 +53,33 @@ async def cluster_facts(
     ).one_or_none()
     if row is None:
         return None
-    said = (
-        await connection.execute(
-            select(messages.c.platform, messages.c.author, messages.c.posted_at).where(
-                messages.c.space == space, messages.c.cluster_id == cluster_id, messages.c.status == Status.CLUSTERED
-            )
+    mine = and_(messages.c.space == space, messages.c.cluster_id == cluster_id, messages.c.status == Status.CLUSTERED)
+    by_platform = await connection.execute(
+        select(
+            messages.c.platform,
+            func.count().label("said"),
+            func.count(messages.c.author.distinct()).label("people"),
+            func.min(messages.c.posted_at).label("first_at"),
+            func.max(messages.c.posted_at).label("last_at"),
         )
-    ).all()
+        .where(mine)
+        .group_by(messages.c.platform)
+        .order_by(messages.c.platform)
+    )
+    said = by_platform.all()
     if not said and row.merged_into is None:
         return None
     numbers = await _numbers(connection, space, [row.held_by, row.merged_into])
-    last_at = max((m.posted_at for m in said), default=row.now)
+    last_at = max((m.last_at for m in said), default=row.now)
+    voices = await _voices(connection, and_(mine, messages.c.posted_at > last_at - policy.window))
     facts = ClusterFacts(
         number=row.number,
         kind=KINDS[int(np.argmax(np.frombuffer(row.log_kinds, np.float64)))],
-        people=len({(m.platform, m.author) for m in said}),
-        people_in_window=len({(m.platform, m.author) for m in said if m.posted_at > last_at - window}),
-        messages=len(said),
-        platforms=tuple(sorted({m.platform for m in said})),
-        first_at=min((m.posted_at for m in said), default=row.now),
+        people=sum(m.people for m in said),
+        people_in_window=voices.people,
+        messages=sum(m.said for m in said),
+        platforms=tuple(m.platform for m in said),
+        first_at=min((m.first_at for m in said), default=row.now),
         last_at=last_at,
         now=row.now,
         established=row.established_seq is not None,
@@ -79,8 +90,94 @@ async def cluster_facts(
         tags=tuple(row.tags),
         name=row.name,
         rejected=row.rejected,
+        clear_people=voices.clear,
+        repeats=voices.repeats,
+        copied=voices.copied,
+        reacting=await _reacting(connection, mine, policy),
+        proposed=await _proposed(connection, space, cluster_id),
     )
     return facts, row.version
+
+
+@dataclass(frozen=True, slots=True)
+class _Voices:
+    """Who spoke in a window."""
+
+    people: int
+    clear: int
+    repeats: tuple[tuple[int, int], ...]
+    copied: tuple[int, ...]
+
+
+async def _voices(connection: AsyncConnection, where: ColumnElement[bool]) -> _Voices:
+    """Count people by how often, how clearly and in whose words they spoke."""
+    messages = schema.messages
+    rows = await connection.execute(
+        select(
+            messages.c.platform,
+            messages.c.author,
+            messages.c.fingerprint,
+            (messages.c.words >= COPIED_MIN_WORDS).label("long"),
+            and_(messages.c.kind != "unsure", messages.c.follows_id.is_(None)).label("clear"),
+            func.count().label("said"),
+        )
+        .where(where)
+        .group_by(messages.c.platform, messages.c.author, messages.c.fingerprint, "long", "clear")
+    )
+    said: Counter[tuple[str, str]] = Counter()
+    clear: set[tuple[str, str]] = set()
+    texts: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    speakers: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
+    for row in rows:
+        person = (row.platform, row.author)
+        said[person] += row.said
+        if row.clear:
+            clear.add(person)
+        # A short text says the same as another by chance.
+        text = row.fingerprint if row.long else ""
+        texts[person].add(text)
+        if text:
+            speakers[text].add(person)
+    copies: Counter[str] = Counter()
+    for own in texts.values():
+        if all(text and len(speakers[text]) > 1 for text in own):
+            copies[min(own)] += 1
+    often = Counter(count for count in said.values() if count > 1)
+    copied = tuple(sorted((count for count in copies.values() if count > 1), reverse=True))
+    return _Voices(len(said), len(clear), tuple(sorted(often.items())), copied)
+
+
+async def _reacting(connection: AsyncConnection, mine: ColumnElement[bool], policy: PolicySettings) -> int:
+    """Count those who reacted or voted for a cluster and said nothing themselves.
+
+    A score does not say who voted: the highest one of a platform is the least number of different people, without
+    the vote that an author has from the start.
+    """
+    messages, reactions = schema.messages, schema.reactions
+    authors = select(messages.c.platform, messages.c.author).where(mine).subquery()
+    same = and_(
+        reactions.c.space == messages.c.space,
+        reactions.c.platform == messages.c.platform,
+        reactions.c.message_id == messages.c.message_id,
+    )
+    spoke = exists().where(authors.c.platform == reactions.c.platform, authors.c.author == reactions.c.author)
+    people = (
+        select(reactions.c.platform, reactions.c.author)
+        .join(messages, same)
+        .where(mine, reactions.c.present, reactions.c.emoji.not_in(policy.reactions_against), ~spoke)
+        .distinct()
+        .subquery()
+    )
+    reacted = await connection.scalar(select(func.count()).select_from(people))
+    scores = await connection.execute(select(func.max(messages.c.score)).where(mine).group_by(messages.c.platform))
+    votes = sum(max(0, int(score) - 1) for (score,) in scores)
+    return int(reacted or 0) + votes
+
+
+async def _proposed(connection: AsyncConnection, space: str, cluster_id: str) -> bool:
+    decisions = schema.decisions
+    query = select(decisions.c.action).where(decisions.c.space == space, decisions.c.cluster_id == cluster_id)
+    return await connection.scalar(query) == Action.PROPOSE
 
 
 async def _numbers(connection: AsyncConnection, space: str, ids: list[str | None]) -> dict[str | None, int]:

@@ -99,6 +99,9 @@ class World:
         release: str | None = None,
         follows: MessageRef | None = None,
         at: datetime | None = None,
+        words: int = 5,
+        fingerprint: str | None = None,
+        kind: str = "complaint",
     ) -> None:
         """Let someone say something in a cluster."""
         self.state.seq += 1
@@ -112,7 +115,7 @@ class World:
             status=Status.CLUSTERED,
             reason=None,
             cluster_id=cluster_id,
-            features=Features((0.2,) * 5, "complaint", 5, echo=follows is not None, fingerprint=message_id),
+            features=Features((0.2,) * 5, kind, words, echo=follows is not None, fingerprint=fingerprint or message_id),
             vector=vector,
             follows=follows,
         )

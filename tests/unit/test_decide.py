@@ -8,8 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeline.decide import Action, ClusterFacts, Decision, Filed, Mode, decide
+from pipeline.decide import Action, ClusterFacts, Decision, Filed, Mode, decide, weigh
 from pipeline.settings import PolicySettings
 
 NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
@@ -34,6 +36,7 @@ FACTS = ClusterFacts(
 )
 FILED = Filed(people=5, platforms=("discord", "reddit"), updated_at=NOW - DAY)
 WOULD = "8 people within 30 days, 8 needed; 9 people in 12 messages on discord, reddit"
+TAGGED = "8 people + tag 2 = 10 of 8 needed within 30 days; 9 people in 12 messages on discord, reddit"
 SKIP = Action.SKIP
 
 
@@ -48,7 +51,7 @@ SKIP = Action.SKIP
             Decision(Action.OPEN, "promoted", "promoted by a person; 1 people in 1 messages on discord"),
         ),
         ({"kind": "praise"}, Decision(SKIP, "kind", "mostly of kind praise; tickets are for complaint, idea")),
-        ({"kind": "praise", "tags": ("vip",)}, Decision(Action.OPEN, "people", WOULD)),
+        ({"kind": "praise", "tags": ("vip",)}, Decision(Action.OPEN, "people", TAGGED)),
         ({"held_by": 1}, Decision(SKIP, "held", "close to #1, and not surely another matter")),
         ({"people_in_window": 7}, Decision(SKIP, "people", "7 of 8 people within 30 days")),
         (
@@ -121,3 +124,88 @@ def test_it_is_pure() -> None:
     answers = {decide(facts, filed, policy, "auto") for _ in range(3)}
     assert len(answers) == 1
     assert (facts, filed, policy) == (FACTS, FILED, POLICY)
+
+
+@pytest.mark.parametrize(
+    ("change", "setting", "action", "reason"),
+    [
+        (
+            {"people_in_window": 6, "reacting": 14, "tags": ("vip",)},
+            {},
+            Action.OPEN,
+            "6 people + 14 reactions x 0.1 (at most 2) + tag 2 = 9.4 of 8 needed within 30 days",
+        ),
+        (
+            {"people_in_window": 5, "reacting": 900},
+            {},
+            SKIP,
+            "5 people + 900 reactions x 0.1 (at most 2) = 7 of 8 needed within 30 days",
+        ),
+        (
+            {"people_in_window": 7, "repeats": ((2, 2), (9, 1))},
+            {"person_cap": 1.5},
+            Action.OPEN,
+            "7 people + 1 for repeating it = 8 of 8 needed within 30 days",
+        ),
+        ({"people_in_window": 7, "repeats": ((9, 7),)}, {}, SKIP, "7 of 8 people within 30 days"),
+        (
+            {"people_in_window": 12, "copied": (10,)},
+            {},
+            SKIP,
+            "7 people (without 5 more who only repeated others word for word) of 8 needed within 30 days",
+        ),
+        ({"people_in_window": 8, "copied": (5, 2)}, {}, Action.OPEN, "8 people within 30 days, 8 needed"),
+        ({}, {"min_platforms": 3}, SKIP, "on 2 of 3 platforms"),
+        ({"clear_people": 0}, {}, SKIP, "0 of 8 people said it so clearly that its kind is sure"),
+        ({"clear_people": 0, "tags": ("vip",)}, {}, Action.OPEN, "8 people + tag 2 = 10 of 8 needed within 30 days"),
+        ({"clear_people": 1}, {}, Action.OPEN, "8 people within 30 days, 8 needed"),
+        ({"held_by": 3, "people_in_window": 79}, {}, SKIP, "close to #3, and not surely another matter"),
+        ({"held_by": 3, "people_in_window": 80}, {}, Action.OPEN, "80 people within 30 days, 8 needed"),
+    ],
+)
+def test_the_arithmetic(change: dict[str, Any], setting: dict[str, Any], action: Action, reason: str) -> None:
+    decision = decide(replace(FACTS, **change), None, PolicySettings(**setting), "auto")
+    assert decision.action is action
+    assert decision.reason.partition(";")[0] == reason
+
+
+def test_a_proposal_is_not_withdrawn_for_one_who_left() -> None:
+    facts = replace(FACTS, people_in_window=6)
+    assert decide(facts, None, POLICY, "approve").rule == "people"
+    assert decide(facts, None, POLICY, "approve").action is SKIP
+    kept = decide(replace(facts, proposed=True), None, POLICY, "approve")
+    assert kept.action is Action.PROPOSE
+    assert "6 people of 8 needed within 30 days, kept from 6 on" in kept.reason
+    assert decide(replace(facts, proposed=True, people_in_window=5), None, POLICY, "approve").action is SKIP
+    assert decide(replace(facts, proposed=True), None, POLICY, "auto").action is SKIP
+
+
+def test_a_small_ticket_is_not_rewritten_for_one_more_person() -> None:
+    filed = replace(FILED, people=1)
+    assert decide(replace(FACTS, people=3), filed, POLICY, "auto").action is SKIP
+    assert decide(replace(FACTS, people=4), filed, POLICY, "auto").action is Action.UPDATE
+
+
+facts_of = st.builds(
+    lambda people, reacting, tags, copied: replace(
+        FACTS, people_in_window=people, people=people, reacting=reacting, tags=tags, copied=copied
+    ),
+    st.integers(1, 40),
+    st.integers(0, 60),
+    st.sampled_from([(), ("vip",)]),
+    st.sampled_from([(), (6,), (9, 2)]),
+)
+
+
+@given(facts_of, st.integers(0, 30), st.integers(0, 30))
+def test_more_people_or_reactions_never_close_what_would_open(facts: ClusterFacts, people: int, reacting: int) -> None:
+    more = replace(facts, people_in_window=facts.people_in_window + people, reacting=facts.reacting + reacting)
+    if decide(facts, None, POLICY, "auto").action is Action.OPEN:
+        assert decide(more, None, POLICY, "auto").action is Action.OPEN
+    assert weigh(more, POLICY).total >= weigh(facts, POLICY).total
+
+
+@given(facts_of)
+def test_those_who_only_react_never_open_anything_alone(facts: ClusterFacts) -> None:
+    alone = replace(facts, people_in_window=1, copied=())
+    assert decide(alone, None, POLICY, "auto").action is SKIP

@@ -25,7 +25,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 async def drafted(world: World, cluster_id: str = "c1") -> tuple[IssueDraft, list[Said]]:
     async with world.database.read() as connection:
-        found = await cluster_facts(connection, SPACE, cluster_id, POLICY.window)
+        found = await cluster_facts(connection, SPACE, cluster_id, POLICY)
     assert found is not None
     return await Drafts(world.database).draft(SPACE, cluster_id, found[0], OPEN)
 

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import insert, update
 
 from pipeline.decide import ClusterFacts
 from pipeline.records import MessageRef
+from pipeline.settings import PolicySettings
+from pipeline.store import schema
 from pipeline.store.facts import Said, background, cluster_facts, evidence, release_after, typical
 from tests.standins.sink_world import SPACE, START, World
 
@@ -27,7 +30,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 async def facts(world: World, cluster_id: str = "c1") -> ClusterFacts:
     async with world.database.read() as connection:
-        found = await cluster_facts(connection, SPACE, cluster_id, WINDOW)
+        found = await cluster_facts(connection, SPACE, cluster_id, PolicySettings())
     assert found is not None
     assert found[1] == world.state.clusters[cluster_id].version
     return found[0]
@@ -160,3 +163,43 @@ def named(*releases: str | None) -> list[Said]:
 )
 def test_the_release_that_a_third_of_those_who_name_one_name(messages: list[Said], release: str | None) -> None:
     assert release_after(messages) == release
+
+
+async def test_those_who_repeat_a_long_text_word_for_word_are_counted_apart(world: World) -> None:
+    for number, author in enumerate(("ann", "bob", "eve")):
+        await world.say("c1", f"copy{number}", author, "please bring the offline mode back", words=5, fingerprint="x")
+    for number, author in enumerate(("joe", "kim")):
+        await world.say("c1", f"short{number}", author, "add dark mode", words=3, fingerprint="y")
+    await world.say("c1", "own", "eve", "I want offline mode on my tablet again", words=6)
+
+    found = await facts(world)
+
+    assert (found.people_in_window, found.copied, found.repeats) == (5, (2,), ((2, 1),))
+
+
+async def test_only_a_clear_message_of_ones_own_makes_a_person_clear(world: World) -> None:
+    await world.say("c1", "1", "ann", "broken", kind="unsure")
+    await world.say("c1", "2", "bob", "broken", kind="complaint")
+    await world.say("c1", "3", "eve", "same here", kind="other", follows=MessageRef("discord", "2"))
+
+    assert (await facts(world)).clear_people == 1
+
+
+async def test_who_reacts_is_counted_once_and_authors_and_thumbs_down_are_not(world: World) -> None:
+    await world.say("c1", "1", "ann", "broken")
+    await world.say("c1", "2", "bob", "broken")
+    await world.say("c1", "3", "eve", "broken", platform="reddit")
+    async with world.database.write() as connection:
+        for message_id, author, emoji, present in (
+            ("1", "kim", "👍", True),
+            ("2", "kim", "🔥", True),
+            ("1", "bob", "👍", True),
+            ("1", "joe", "👎", True),
+            ("1", "lee", "👍", False),
+            ("2", "max", "vote:1", True),
+        ):
+            row = {"space": SPACE, "platform": "discord", "message_id": message_id, "author": author}
+            await connection.execute(insert(schema.reactions).values(**row, emoji=emoji, present=present, at=world.now))
+        await connection.execute(update(schema.messages).where(schema.messages.c.message_id == "3").values(score=12))
+
+    assert (await facts(world)).reacting == 2 + 11
