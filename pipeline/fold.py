@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import NamedTuple
 
 import numpy as np
 
+from pipeline import decisions
 from pipeline.entries import (
     AuthorErased,
     Body,
@@ -28,7 +30,15 @@ from pipeline.entries import (
 from pipeline.records import CommandName, MessageRef
 from pipeline.refit import apply_fit
 from pipeline.space import RAID_MIN_WORDS, RAID_SPAN, Space
-from pipeline.state import Cluster, FitRequest, Member, Status
+from pipeline.state import FitRequest, Member, Status
+
+
+class Needs(NamedTuple):
+    """Messages to bring back to memory: by name, by author, and by the command that placed them (`Member.via`)."""
+
+    refs: set[MessageRef]
+    authors: set[tuple[str, str]]
+    placed: set[str]
 
 
 class SpaceState(Space):
@@ -74,7 +84,8 @@ class SpaceState(Space):
             case AuthorErased():
                 return (body.platform, body.author) in self.erased_authors
             case Commanded():
-                return body.command_id in self.command_ids or body.cluster_id not in self.clusters
+                unknown = {body.cluster_id, body.other or body.cluster_id} - self.clusters.keys()
+                return body.command_id in self.command_ids or bool(unknown)
             case _:
                 return False
 
@@ -211,37 +222,8 @@ class SpaceState(Space):
     # -- people's decisions -------------------------------------------------------------------------------------------
 
     def _commanded(self, command: Commanded) -> None:
-        if self.stale(command):
-            return
-        cluster = self.survivor(command.cluster_id)
-        self.commands[command.command_id] = command
-        self.command_ids.add(command.command_id)
-        match command.name:
-            case CommandName.TAG:
-                cluster.tags = tuple(dict.fromkeys((*cluster.tags, command.value or "tagged")))
-            case CommandName.PROMOTE:
-                cluster.promoted = True
-            case CommandName.MUTE:
-                cluster.muted = True
-            case CommandName.UNDO:
-                self._undo(cluster, command.value)
-        self.touch(cluster)
-
-    def _undo(self, cluster: Cluster, command_id: str | None) -> None:
-        """Take back the named command on this cluster, or its latest."""
-        mine = [
-            c
-            for c in self.commands.values()
-            if c.name is not CommandName.UNDO and self.survivor(c.cluster_id) is cluster
-        ]
-        undone = next((c for c in reversed(mine) if command_id in {None, c.command_id}), None)
-        if undone is None:
-            return
-        del self.commands[undone.command_id]
-        left = [c for c in mine if c is not undone]
-        cluster.muted = any(c.name is CommandName.MUTE for c in left)
-        cluster.promoted = any(c.name is CommandName.PROMOTE for c in left)
-        cluster.tags = tuple(dict.fromkeys(c.value or "tagged" for c in left if c.name is CommandName.TAG))
+        if not self.stale(command):
+            decisions.take(self, command)
 
     # -- fits ---------------------------------------------------------------------------------------------------------
 
@@ -284,10 +266,14 @@ class SpaceState(Space):
 
     # -- memory -------------------------------------------------------------------------------------------------------
 
-    def needs(self, bodies: Iterable[Body]) -> tuple[set[MessageRef], set[tuple[str, str]]]:
-        """Return the messages and the authors whose messages `apply` will look at, to be brought back by `admit`."""
+    def needs(self, bodies: Iterable[Body]) -> Needs:
+        """Return which messages `apply` will look at, to be brought back by `admit`.
+
+        Of the entries that take a command back only the first is answered for: what it takes back must be folded.
+        """
         refs: set[MessageRef] = set()
         authors: set[tuple[str, str]] = set()
+        placed: set[str] = set()
         for body in bodies:
             match body:
                 case Posted():
@@ -299,9 +285,16 @@ class SpaceState(Space):
                     refs.add(body.ref)
                 case AuthorErased():
                     authors.add((body.platform, body.author))
+                case Commanded(name=CommandName.SPLIT):
+                    refs.update(body.messages)
+                case Commanded(name=CommandName.UNDO):
+                    named = [self.commands.get(body.value)] if body.value else self.commands.values()
+                    for command in named:
+                        if command is not None and command.name in decisions.MOVERS:
+                            placed |= decisions.moved_by(self, command)
                 case _:
                     pass
-        return refs, authors
+        return Needs(refs, authors, placed)
 
 
 def _names_author(posted: Posted, known: Member) -> bool:

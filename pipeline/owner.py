@@ -14,16 +14,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any, Final
 
 from models.clusterer import ClusterFit
 from pipeline import metrics
 from pipeline.doors import Arrival
-from pipeline.entries import Body, Entry, Posted, Reacted, Ticked
+from pipeline.entries import Body, Commanded, Entry, Posted, Reacted, Ticked
 from pipeline.fitter import Fitter
 from pipeline.fold import SpaceState
 from pipeline.received import Received, Refusal
-from pipeline.records import Event
+from pipeline.records import CommandName, Event
 from pipeline.state import Changes, FoldSettings
 from pipeline.store import leases
 from pipeline.store.accounts import add_counts, offsets, repeated, save_reactions
@@ -85,7 +86,8 @@ class Owner:
             for space, own in by_space.items():
                 self._held[space].resumed = False
                 async with self._void_on_failure(space):
-                    await self._take(space, own)
+                    for part in _parts(own):
+                        await self._take(space, part)
         return refusals
 
     async def tick(self) -> None:
@@ -160,9 +162,9 @@ class Owner:
 
     async def _take(self, space: str, arrivals: Sequence[Arrival]) -> None:
         held = await self._hold(space)
-        refs, authors = held.state.needs(arrival.body for arrival in arrivals if arrival.body is not None)
+        needs = held.state.needs(arrival.body for arrival in arrivals if arrival.body is not None)
         async with self._database.read() as connection:
-            await prefetch(connection, held.state, refs, authors)
+            await prefetch(connection, held.state, needs)
             batch = _Batch(await offsets(connection, space), await repeated(connection, space, arrivals))
         await self._in_thread(self._fold, held, arrivals, batch)
         async with self._database.write() as connection:
@@ -261,6 +263,17 @@ class _Batch:
         counts["duplicate" if stale or repeat else arrival.type] += 1
         if isinstance(event, Event) and isinstance(arrival.body, Reacted):
             self.repeated.add(event.id)
+
+
+def _parts(arrivals: Sequence[Arrival]) -> list[Sequence[Arrival]]:
+    """Cut before each command that takes one back: what it needs in memory is known once all before it is stored."""
+    marks = [
+        index
+        for index, arrival in enumerate(arrivals)
+        if isinstance(arrival.body, Commanded) and arrival.body.name is CommandName.UNDO
+    ]
+    edges = sorted({0, *marks, len(arrivals)})
+    return [arrivals[start:end] for start, end in pairwise(edges)]
 
 
 def _dimensions(state: SpaceState) -> int | None:

@@ -7,6 +7,7 @@ the truth that it is brought back to, under ids that stay.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from typing import Final
 
 import numpy as np
@@ -14,11 +15,12 @@ import numpy.typing as npt
 
 from models.geometry import attach_threshold
 from pipeline.centroids import unit
+from pipeline.constraints import Constraints, bend
 from pipeline.entries import KIND_COUNT, Fitted
 from pipeline.records import MessageRef
 from pipeline.space import Space
-from pipeline.state import Cluster, Lineage, LineageEvent, Member, Status
-from pipeline.tracking import Reconciliation, reconcile
+from pipeline.state import Cluster, FitReport, Lineage, LineageEvent, Member, Status
+from pipeline.tracking import MIN_SHARE, Reconciliation, reconcile
 
 CONFIRMING_FITS: Final = 2
 """Fits that must find a group before it claims its surroundings: the first sight of a group is often two."""
@@ -31,20 +33,31 @@ def cluster_name(space: str, founder: MessageRef, born_seq: int) -> str:
 
 def apply_fit(state: Space, fitted: Fitted) -> None:
     """Reconcile a fit with the clusters there are."""
-    members, labels = _still_there(state, fitted)
+    members, found = _still_there(state, fitted)
     previous = [m.cluster_id for m in members]
     order = {cluster_id: cluster.number for cluster_id, cluster in state.clusters.items()}
+    constraints = state.constraints()
+    bent = bend(found, previous, order, constraints)
+    labels = bent.labels
     plan = reconcile(labels, previous, order)
+    established = {c.cluster_id for c in state.clusters.values() if c.live and c.established_seq is not None}
+    state.cause = ("fit", None)
     targets = dict(plan.continued)
     for label, source in plan.born.items():
         # Named after the first message that was fitted, erased by now or not: a rebuild must find the same name.
         founder = next(ref for ref, own in zip(fitted.refs, fitted.labels.tolist(), strict=True) if own == label)
-        targets[label] = _bear(state, founder, source, len(fitted.mean)).cluster_id
-    _merge(state, plan, targets)
+        if label in bent.divided:
+            founder = next(m.ref for m, own in zip(members, labels.tolist(), strict=True) if own == label)
+        targets[label] = bear(state, founder, source, len(fitted.mean)).cluster_id
+    for ended, into in plan.merged.items():
+        join(state, state.clusters[ended], state.clusters[targets[into] if isinstance(into, int) else into])
     for member, label in zip(members, labels.tolist(), strict=True):
-        if label >= 0 and member.cluster_id != targets[label]:
+        if label >= 0 and member.cluster_id != targets[label] and member.via is None:
+            parted = member.cluster_id is not None and plan.born.get(label) == member.cluster_id
+            state.cause = ("split" if parted else "fit", None)
             state.leave(member)
             state.place(member, Status.CLUSTERED, targets[label])
+    state.cause = ("fit", None)
     for label in plan.continued:
         cluster = state.clusters[targets[label]]
         cluster.fits += 1
@@ -53,10 +66,17 @@ def apply_fit(state: Space, fitted: Fitted) -> None:
             state.touch(cluster)
     state.centroids.rebuild(state.clusters.values(), fitted.mean)
     _set_thresholds(state, members)
-    _settle_loose(state, [m for m, label in zip(members, labels.tolist(), strict=True) if label < 0])
+    loose = [
+        member
+        for index, (member, label) in enumerate(zip(members, labels.tolist(), strict=True))
+        if label < 0 and index not in bent.stays and member.via is None
+    ]
+    _settle_loose(state, loose, constraints)
     _expire(state, members)
-    _hold(state)
+    _hold(state, state.constraints())
     state.centroids.rebuild(state.clusters.values(), fitted.mean)
+    state.cause = ("joined", None)
+    _report(state, fitted, plan, dict(zip((m.ref for m in members), previous, strict=True)), established)
 
 
 def _still_there(state: Space, fitted: Fitted) -> tuple[list[Member], npt.NDArray[np.int32]]:
@@ -77,7 +97,10 @@ def _still_there(state: Space, fitted: Fitted) -> tuple[list[Member], npt.NDArra
     return members, np.array(labels, np.int32)
 
 
-def _bear(state: Space, founder: MessageRef, source: str | None, dimensions: int) -> Cluster:
+def bear(
+    state: Space, founder: MessageRef, source: str | None, dimensions: int, command_id: str | None = None
+) -> Cluster:
+    """Found a cluster, empty yet; `command_id` is that of the person who split it off, None where a fit found it."""
     cluster = Cluster(
         cluster_id=cluster_name(state.space, founder, state.seq),
         number=state.next_number,
@@ -91,33 +114,46 @@ def _bear(state: Space, founder: MessageRef, source: str | None, dimensions: int
     state.next_number += 1
     state.clusters[cluster.cluster_id] = cluster
     state.touch(cluster)
+    if source is not None and command_id is None:
+        cluster.inherited = tuple(state.passed_on(state.clusters[source]))
+        state.reflag(cluster)
     what = Lineage.BORN if source is None else Lineage.SPLIT
-    state.record(LineageEvent(state.seq, cluster.cluster_id, what, source))
+    state.record(LineageEvent(state.seq, cluster.cluster_id, what, source, command_id))
     return cluster
 
 
-def _merge(state: Space, plan: Reconciliation[str], targets: dict[int, str]) -> None:
-    for ended_id, into in plan.merged.items():
-        ended, survivor = state.clusters[ended_id], state.clusters[targets[into] if isinstance(into, int) else into]
-        survivor.total += ended.total
-        survivor.count += ended.count
-        survivor.log_kinds += ended.log_kinds
-        survivor.muted = survivor.muted or ended.muted
-        survivor.promoted = survivor.promoted or ended.promoted
-        survivor.tags = tuple(dict.fromkeys((*survivor.tags, *ended.tags)))
-        survivor.fits = max(survivor.fits, ended.fits)
-        if ended.established_seq is not None:
-            survivor.established_seq = min(ended.established_seq, survivor.established_seq or ended.established_seq)
-            survivor.held_by = None
-        ended.total, ended.count, ended.log_kinds = np.zeros_like(ended.total), 0, np.zeros_like(ended.log_kinds)
-        ended.merged_into, ended.held_by = survivor.cluster_id, None
-        for member in state.members.values():
-            if member.cluster_id == ended_id:
-                member.cluster_id = survivor.cluster_id
-                state.changed(member)
-        for cluster in (ended, survivor):
-            state.touch(cluster)
-        state.record(LineageEvent(state.seq, ended_id, Lineage.MERGED, survivor.cluster_id))
+def join(state: Space, ended: Cluster, survivor: Cluster, command_id: str | None = None, *, pins: bool = False) -> None:
+    """Make one cluster part of another.
+
+    Parameters
+    ----------
+    command_id : str, optional
+        Of the command that does it; None where a fit does.
+    pins : bool
+        Whether the members stay in the survivor, whatever fits say.
+    """
+    survivor.total += ended.total
+    survivor.count += ended.count
+    survivor.log_kinds += ended.log_kinds
+    survivor.fits = max(survivor.fits, ended.fits)
+    if ended.established_seq is not None:
+        survivor.established_seq = min(ended.established_seq, survivor.established_seq or ended.established_seq)
+        survivor.held_by = None
+    ended.total, ended.count, ended.log_kinds = np.zeros_like(ended.total), 0, np.zeros_like(ended.log_kinds)
+    ended.merged_into, ended.held_by = survivor.cluster_id, None
+    before, state.cause = state.cause, ("merge", command_id)
+    for member in state.members.values():
+        if member.cluster_id == ended.cluster_id:
+            member.cluster_id = survivor.cluster_id
+            if pins and member.follows is None and member.via is None:
+                member.via = command_id
+            state.changed(member)
+            state.moved(member, ended.cluster_id)
+    state.cause = before
+    for cluster in (ended, survivor):
+        state.touch(cluster)
+    state.reflag(survivor)
+    state.record(LineageEvent(state.seq, ended.cluster_id, Lineage.MERGED, survivor.cluster_id, command_id, pins))
 
 
 def _set_thresholds(state: Space, members: list[Member]) -> None:
@@ -135,12 +171,15 @@ def _set_thresholds(state: Space, members: list[Member]) -> None:
         state.refitted(cluster)
 
 
-def _settle_loose(state: Space, loose: list[Member]) -> None:
+def _settle_loose(state: Space, loose: list[Member], constraints: Constraints) -> None:
     """What the fit calls noise stays where online assignment would put it, or waits."""
     for member in loose:
         assert member.vector is not None
         near = state.centroids.nearest(member.vector, 0.0 if member.cluster_id else state.settings.attach_margin)
         cluster_id = near.cluster_id if near is not None else None
+        kept_from = cluster_id is not None and member.cluster_id is not None
+        if kept_from and constraints.parted(member.cluster_id or "", cluster_id or ""):
+            continue
         if cluster_id != member.cluster_id:
             state.leave(member)
             state.place(member, Status.CLUSTERED if cluster_id else Status.POOL, cluster_id)
@@ -159,7 +198,7 @@ def _expire(state: Space, members: list[Member]) -> None:
             state.place(member, Status.EXPIRED, None, "found no company")
 
 
-def _hold(state: Space) -> None:
+def _hold(state: Space, constraints: Constraints) -> None:
     """Open when sure, merge when sure, keep the rest visible: a cluster next to an established one waits beside it."""
     established = sorted(
         (c for c in state.clusters.values() if c.live and c.established_seq is not None),
@@ -182,12 +221,62 @@ def _hold(state: Space) -> None:
             state.touch(cluster)
     for cluster in ripe:
         own = state.centroids.of(cluster)
-        near = [(float(own @ state.centroids.of(other)), -other.number, other) for other in established]
+        near = [
+            (float(own @ state.centroids.of(other)), -other.number, other)
+            for other in established
+            if not constraints.parted(cluster.cluster_id, other.cluster_id)
+        ]
         best = max(near, default=None, key=lambda item: item[:2])
-        held_by = best[2].cluster_id if best is not None and best[0] >= state.settings.hold else None
+        held_by = best[2].cluster_id if best is not None and best[0] >= state.hold_threshold else None
         if held_by is None:
             cluster.established_seq = state.seq
             established.append(cluster)
         if held_by != cluster.held_by or held_by is None:
             state.touch(cluster)
         cluster.held_by = held_by
+
+
+def _report(
+    state: Space,
+    fitted: Fitted,
+    plan: Reconciliation[str],
+    before: dict[MessageRef, str | None],
+    established: set[str],
+) -> None:
+    """Count what a fit did to the messages that stood in a cluster before it."""
+    assert state.now is not None
+    sizes = Counter(cluster for cluster in before.values() if cluster is not None)
+    after = {ref: state.members[ref].cluster_id for ref in before}
+    left = Counter(
+        (cluster, after[ref]) for ref, cluster in before.items() if cluster is not None and after[ref] != cluster
+    )
+    moved, to_pool, blocks = Counter[bool](), Counter[bool](), 0
+    for (cluster, target), count in left.items():
+        if target is None:
+            to_pool[cluster in established] += count
+        elif (
+            cluster in plan.merged
+            or state.clusters[target].born_seq == state.seq
+            or count >= MIN_SHARE * sizes[cluster]
+        ):
+            blocks += count
+        else:
+            moved[cluster in established] += count
+    state.report(
+        FitReport(
+            seq=state.seq,
+            at=state.now,
+            begun_seq=fitted.begun_seq,
+            messages=len(before),
+            clustered=sizes.total(),
+            moved=moved.total(),
+            to_pool=to_pool.total(),
+            in_blocks=blocks,
+            established=sum(count for cluster, count in sizes.items() if cluster in established),
+            established_moved=moved[True],
+            established_to_pool=to_pool[True],
+            born=sum(source is None for source in plan.born.values()),
+            merged=len(plan.merged),
+            split=sum(source is not None for source in plan.born.values()),
+        )
+    )

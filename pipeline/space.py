@@ -11,15 +11,31 @@ from typing import Final
 
 import numpy as np
 
+from pipeline.answers import Calibration
 from pipeline.centroids import CentroidIndex
+from pipeline.constraints import Constraints, constraints_of
 from pipeline.entries import Commanded, Vector
-from pipeline.records import MessageRef
-from pipeline.state import Changes, Cluster, FitRequest, FoldSettings, Lineage, LineageEvent, Member, Status
+from pipeline.records import CommandName, MessageRef
+from pipeline.state import (
+    Changes,
+    Cluster,
+    Effect,
+    FitReport,
+    FitRequest,
+    FoldSettings,
+    Lineage,
+    LineageEvent,
+    Member,
+    Move,
+    Status,
+)
 
 RAID_MIN_WORDS: Final = 4
 RAID_SPAN: Final = 2_000
 """Entries for which a text is remembered: more than any community sees within `raid_window`."""
 LOG_FLOOR: Final = 1e-6
+_PASSED_ON: Final = frozenset({CommandName.MUTE, CommandName.NOT_FEEDBACK})
+"""Decisions about a cluster that hold for what a fit splits off from it too: no ticket may come of a part."""
 
 
 class Space:
@@ -41,7 +57,9 @@ class Space:
         self.clusters: dict[str, Cluster] = {}
         self.erased_authors: set[tuple[str, str]] = set()
         self.commands: dict[str, Commanded] = {}
-        """Those in force, by id."""
+        """Those in force, by id, in the order in which they were taken."""
+        self.effects: dict[str, Effect] = {}
+        """What each of them did."""
         self.command_ids: set[str] = set()
         """Those ever applied: one that was undone must not come back when it is delivered again."""
         self.fit: FitRequest | None = None
@@ -50,7 +68,22 @@ class Space:
         self.recent_texts: dict[str, dict[MessageRef, int]] = {}
         """Text → message and the entry that brought it; forgetting what is beyond `RAID_SPAN` changes nothing."""
         self.centroids = CentroidIndex()
+        self.calibration = Calibration(settings.hold, settings.merge)
+        """The space's own thresholds, as people's answers have it."""
+        self.cause: tuple[str, str | None] = ("joined", None)
+        """Why messages move just now, and by which command."""
+        self._left: dict[MessageRef, str] = {}
         self._changes = Changes()
+
+    @property
+    def hold_threshold(self) -> float:
+        """Cosine to an established cluster from which on another one waits beside it."""
+        return self.calibration.hold
+
+    @property
+    def merge_threshold(self) -> float:
+        """Cosine from which on two clusters are one for sure."""
+        return self.calibration.merge
 
     def drain(self) -> Changes:
         """Hand out what changed since the last call."""
@@ -67,6 +100,24 @@ class Space:
         """Note a step in a cluster's history."""
         self._changes.lineage.append(event)
 
+    def report(self, fit: FitReport) -> None:
+        """Note how much a fit moved."""
+        self._changes.fits.append(fit)
+
+    def moved(self, member: Member, origin: str | None) -> None:
+        """Note that a message came from `origin` to where it stands now."""
+        why, detail = self.cause
+        match member.status:
+            case Status.ERASED:
+                return
+            case Status.POOL:
+                why = "returned"
+            case Status.EXPIRED | Status.ASIDE:
+                why, detail = member.status.value, member.reason
+            case Status.CLUSTERED:
+                pass
+        self._changes.moves.append(Move(self.seq, member.ref, origin, member.cluster_id, why, detail))
+
     def touch(self, cluster: Cluster) -> None:
         """Note that a cluster changed: its version is the entry that did it."""
         cluster.version = self.seq
@@ -80,7 +131,10 @@ class Space:
 
     def place(self, member: Member, status: Status, cluster_id: str | None, reason: str | None = None) -> None:
         """Put a message that stands nowhere into its place, and its echoes with it."""
+        origin, before = self._left.pop(member.ref, member.cluster_id), member.status
         member.status, member.cluster_id, member.reason = status, cluster_id, reason
+        if origin != cluster_id or (cluster_id is None and before is not status):
+            self.moved(member, origin)
         if cluster_id is not None and member.follows is None and member.vector is not None:
             cluster = self.clusters[cluster_id]
             cluster.total += member.vector
@@ -106,7 +160,8 @@ class Space:
             self.centroids.refresh(cluster)
             if cluster.count == 0 and cluster.merged_into is None:
                 self._changes.lineage.append(LineageEvent(self.seq, cluster.cluster_id, Lineage.EMPTIED))
-        member.cluster_id = None
+        self._left[member.ref] = cluster.cluster_id
+        member.cluster_id = member.via = None
         self.touch(cluster)
 
     def take_place_of_parent(self, member: Member) -> None:
@@ -154,6 +209,43 @@ class Space:
         while cluster.merged_into is not None:
             cluster = self.clusters[cluster.merged_into]
         return cluster
+
+    # -- people's decisions -------------------------------------------------------------------------------------------
+
+    def constraints(self) -> Constraints:
+        """Return what people decided about which clusters are one, and which are not."""
+        return constraints_of(self.commands.values(), self.effects, self.clusters)
+
+    def decided(self, cluster: Cluster) -> list[Commanded]:
+        """Return the commands in force about a cluster, or about one that is part of it now, in their order."""
+        return [c for c in self.commands.values() if self.survivor(c.cluster_id) is cluster]
+
+    def passed_on(self, cluster: Cluster) -> list[str]:
+        """Return the decisions about a cluster which hold for its parts too: its own, and those it has so itself."""
+        if not self.commands:
+            return []
+        family = (c for c in self.clusters.values() if c.inherited and self.survivor(c.cluster_id) is cluster)
+        handed_down = [one for c in family for one in c.inherited if one in self.commands]
+        own = [c.command_id for c in self.decided(cluster) if c.name in _PASSED_ON]
+        return list(dict.fromkeys((*handed_down, *own)))
+
+    def reflag(self, cluster: Cluster) -> None:
+        """Let a cluster be what the commands in force say of it."""
+        mine = self.decided(cluster)
+        names = [c for c in mine if c.name is CommandName.RENAME]
+        # Of two names that met in a merge the survivor's own counts; else the newest.
+        names.sort(key=lambda c: c.cluster_id == cluster.cluster_id)
+        bound = {self.commands[one].name for one in self.passed_on(cluster)}
+        flags = (
+            CommandName.MUTE in bound,
+            CommandName.NOT_FEEDBACK in bound,
+            any(c.name is CommandName.PROMOTE for c in mine),
+            tuple(dict.fromkeys(c.value or "tagged" for c in mine if c.name is CommandName.TAG)),
+            (names[-1].value or "").strip() if names else None,
+        )
+        if flags != (cluster.muted, cluster.rejected, cluster.promoted, cluster.tags, cluster.name):
+            cluster.muted, cluster.rejected, cluster.promoted, cluster.tags, cluster.name = flags
+            self.touch(cluster)
 
     # -- memory -------------------------------------------------------------------------------------------------------
 

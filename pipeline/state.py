@@ -58,6 +58,9 @@ class FoldSettings:
     """Members from which on a cluster claims its surroundings (see `hold`)."""
     hold: float = 0.55
     """A cluster this close to an established one waits beside it ("close to #12") and opens no ticket of its own."""
+    merge: float = 0.8
+    """Cosine of two clusters from which on they are one for sure. Both thresholds are where a space begins:
+    people's answers move them (`pipeline.answers`)."""
     raid_authors: int = 5
     raid_window: timedelta = timedelta(minutes=10)
     """This many accounts with one near-identical text of four words or more within the window are a raid."""
@@ -127,6 +130,8 @@ class Lineage(StrEnum):
     BORN = "born"
     SPLIT = "split"
     MERGED = "merged"
+    REVIVED = "revived"
+    """A merge was taken back: the cluster is one of its own again."""
     EMPTIED = "emptied"
 
 
@@ -138,6 +143,62 @@ class LineageEvent:
     cluster_id: str
     what: Lineage
     other: str | None = None
+    command_id: str | None = None
+    """The command that did it; None when a fit did."""
+    pins: bool = False
+    """Whether the members of a merged cluster stay in the other one, whatever fits say (`Member.via`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a command in force did when it was taken."""
+
+    seq: int
+    cluster: str | None = None
+    """The cluster that `merge` ended, or that `split` made."""
+    cosine: float | None = None
+    """Of the two clusters that an answer is about, by their centroids then."""
+    established: tuple[str, ...] = ()
+    """Clusters that it released from waiting beside another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A message left its place for another; `None` is the pool, or none at all."""
+
+    seq: int
+    ref: MessageRef
+    from_cluster: str | None
+    to_cluster: str | None
+    why: str
+    """joined, fit, split, merge, command, returned (to the pool), expired, aside."""
+    detail: str | None = None
+    """The command that did it, or why it was set aside."""
+
+
+@dataclass(frozen=True, slots=True)
+class FitReport:
+    """How much a fit moved; counts of messages with a place of their own, echoes left out."""
+
+    seq: int
+    at: datetime
+    begun_seq: int
+    messages: int
+    """Looked at, and still there."""
+    clustered: int
+    """Of these, in a cluster before."""
+    moved: int
+    """Of these, now in another cluster, outside of merges, splits and blocks."""
+    to_pool: int
+    in_blocks: int
+    """Of these, moved together with a quarter or more of their cluster: parts of a merge or a split in effect."""
+    established: int
+    """In an established cluster before; the next two are of these."""
+    established_moved: int
+    established_to_pool: int
+    born: int
+    merged: int
+    split: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,3 +229,5 @@ class Changes:
     lineage: list[LineageEvent] = field(default_factory=list)
     erased: set[MessageRef] = field(default_factory=set)
     erased_authors: set[tuple[str, str]] = field(default_factory=set)
+    moves: list[Move] = field(default_factory=list)
+    fits: list[FitReport] = field(default_factory=list)

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from pipeline.records import Event, EventType
 from pipeline.state import Status
 from pipeline.store import schema
-from pipeline.store.spaces import upsert
+from pipeline.store.statements import upsert
 
 if TYPE_CHECKING:
     from pipeline.doors import Arrival

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pipeline.entries import Commanded, Entry
 from pipeline.records import Command
+from pipeline.state import Effect
 from pipeline.store import schema
-from pipeline.store.spaces import upsert
+from pipeline.store.statements import upsert
 
 if TYPE_CHECKING:
     from pipeline.doors import Arrival
     from pipeline.fold import SpaceState
+
+
+def effect_of(seq: int, row: dict[str, Any] | None) -> Effect:
+    """Return the effect that a row of `commands` tells of; those of older releases tell of none."""
+    if row is None:
+        return Effect(seq)
+    return Effect(seq, row["cluster"], row["cosine"], tuple(row["established"]))
+
+
+def _effect_row(effect: Effect | None) -> dict[str, Any] | None:
+    if effect is None:
+        return None
+    return {"cluster": effect.cluster, "cosine": effect.cosine, "established": list(effect.established)}
 
 
 async def save_commands(
@@ -37,6 +51,8 @@ async def save_commands(
             "at": command.time,
             "value": command.value,
             "in_force": command.id in state.commands,
+            "other": command.other,
+            "effect": _effect_row(state.effects.get(command.id)),
         }
         for arrival in arrivals
         if isinstance(command := arrival.record, Command)

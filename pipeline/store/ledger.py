@@ -27,7 +27,7 @@ from pipeline.decide import ClusterFacts, Decision
 from pipeline.records import MessageRef
 from pipeline.state import Status
 from pipeline.store import schema
-from pipeline.store.spaces import upsert
+from pipeline.store.statements import upsert
 from pipeline.trackers.port import IssueDraft, IssueRef
 
 Ticket = Row[Any]

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import numpy as np
 from sqlalchemy import (
-    Column,
     ColumnElement,
     FromClause,
     Row,
-    Table,
     and_,
     bindparam,
     delete,
@@ -23,19 +20,19 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from pipeline.decisions import recalibrate
 from pipeline.entries import Commanded, Entry, Features, Posted
-from pipeline.fold import SpaceState
+from pipeline.fold import Needs, SpaceState
 from pipeline.records import CommandName, MessageRef
 from pipeline.space import RAID_MIN_WORDS, RAID_SPAN
 from pipeline.state import Changes, Cluster, FoldSettings, Lineage, Member, Status
 from pipeline.store import schema
+from pipeline.store.commands import effect_of
 from pipeline.store.journal import journal_row
-
-CHUNK = 400
-"""Values in one IN list; SQLite's own limit is 32,766 parameters, PostgreSQL's planner likes fewer."""
+from pipeline.store.moves import move_merged, save_moves
+from pipeline.store.statements import naming, upsert
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +66,9 @@ async def load_state(connection: AsyncConnection, space: str, settings: FoldSett
         state.command_ids.add(row.command_id)
         if row.in_force:
             state.commands[row.command_id] = Commanded(
-                row.command_id, CommandName(row.name), row.cluster_id, row.by, row.value
+                row.command_id, CommandName(row.name), row.cluster_id, row.by, row.value, row.other
             )
+            state.effects[row.command_id] = effect_of(row.seq, row.effect)
     erased = schema.erased_authors
     for row in await connection.execute(select(erased).where(erased.c.space == space)):
         state.erased_authors.add((row.platform, row.author))
@@ -86,6 +84,7 @@ async def load_state(connection: AsyncConnection, space: str, settings: FoldSett
     remembered = and_(messages.c.seq > state.seq - RAID_SPAN, messages.c.words >= RAID_MIN_WORDS)
     state.admit(await _members(connection, space, remembered))
     state.restore(np.frombuffer(header.mean, np.float32) if header.mean is not None else None)
+    recalibrate(state)
     return state
 
 
@@ -96,20 +95,21 @@ def _stays(messages: FromClause, floor: int) -> ColumnElement[bool]:
     return and_(messages.c.follows_id.is_(None), or_(status == Status.POOL, in_window))
 
 
-async def prefetch(
-    connection: AsyncConnection, state: SpaceState, refs: set[MessageRef], authors: set[tuple[str, str]]
-) -> None:
+async def prefetch(connection: AsyncConnection, state: SpaceState, needs: Needs) -> None:
     """Bring back from the database the members that a batch will look at, their parents and their echoes."""
     messages = schema.messages
+    refs, authors, placed = needs
     found: list[Member] = []
     for platform, author in sorted(authors):
         own = and_(messages.c.platform == platform, messages.c.author == author)
         found += await _members(connection, state.space, own)
+    if placed:
+        found += await _members(connection, state.space, messages.c.via.in_(sorted(placed)))
     missing = (refs | {m.ref for m in found}) - state.members.keys()
     found += await _by_refs(connection, state.space, missing)
     parents = {m.follows for m in found if m.follows is not None} - state.members.keys() - {m.ref for m in found}
     found += await _by_refs(connection, state.space, parents)
-    for followers in _naming(messages.c.follows_platform, messages.c.follows_id, refs | {m.ref for m in found}):
+    for followers in naming(messages.c.follows_platform, messages.c.follows_id, refs | {m.ref for m in found}):
         found += await _members(connection, state.space, followers)
     state.admit(found)
 
@@ -148,13 +148,11 @@ async def save(
                     reactions.c.space == space, reactions.c.platform == platform, reactions.c.author == author
                 )
             )
+    await save_moves(connection, space, changes)
     for event in changes.lineage:
-        if event.what is Lineage.MERGED:
-            await connection.execute(
-                update(schema.messages)
-                .where(schema.messages.c.space == space, schema.messages.c.cluster_id == event.cluster_id)
-                .values(cluster_id=event.other)
-            )
+        # Those of one that is alive again were all in memory when it came to life.
+        if event.what is Lineage.MERGED and state.clusters[event.cluster_id].merged_into is not None:
+            await move_merged(connection, space, event)
     if written := changes.refitted | changes.clusters:
         await upsert(connection, schema.clusters, [_cluster_row(space, c) for c in written.values()])
     if changes.clusters:
@@ -166,7 +164,14 @@ async def save(
         await connection.execute(
             insert(schema.lineage),
             [
-                {"space": space, "seq": e.seq, "cluster_id": e.cluster_id, "what": e.what, "other": e.other}
+                {
+                    "space": space,
+                    "seq": e.seq,
+                    "cluster_id": e.cluster_id,
+                    "what": e.what,
+                    "other": e.other,
+                    "command_id": e.command_id,
+                }
                 for e in changes.lineage
             ],
         )
@@ -253,43 +258,18 @@ async def _save_vectors(
 
 async def _forget(connection: AsyncConnection, space: str, refs: set[MessageRef]) -> None:
     """Remove text, vector, author and reactions of erased messages; the journal keeps that there was one."""
-    for table in (schema.vectors, schema.reactions):
-        for named in _naming(table.c.platform, table.c.message_id, refs):
+    for table in (schema.vectors, schema.reactions, schema.moves):
+        for named in naming(table.c.platform, table.c.message_id, refs):
             await connection.execute(delete(table).where(table.c.space == space, named))
     journal = schema.journal
-    for named in _naming(journal.c.platform, journal.c.message_id, refs):
+    for named in naming(journal.c.platform, journal.c.message_id, refs):
         await connection.execute(update(journal).where(journal.c.space == space, named).values(author=None, body={}))
-
-
-async def upsert(
-    connection: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]], newest_by: str | None = None
-) -> None:
-    """Insert `rows`, or overwrite those whose primary key is there and whose `newest_by`, if given, is not newer."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(table)
-    keys = [column.name for column in table.primary_key]
-    values = {name: statement.excluded[name] for name in rows[0] if name not in keys}
-    newer = None if newest_by is None else table.c[newest_by] <= statement.excluded[newest_by]
-    await connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values, where=newer), list(rows))
-
-
-def _naming(
-    platform: Column[Any], message_id: Column[Any], refs: Iterable[MessageRef]
-) -> Iterator[ColumnElement[bool]]:
-    """Yield conditions that together name `refs`: one platform and a bounded list of ids each.
-
-    A list of pairs would read better, and makes SQLite 3.40 scan the whole space instead of using the key.
-    """
-    for name, group in groupby(sorted(refs), key=lambda ref: ref.platform):
-        ids = [ref.message_id for ref in group]
-        for start in range(0, len(ids), CHUNK):
-            yield and_(platform == name, message_id.in_(ids[start : start + CHUNK]))
 
 
 async def _by_refs(connection: AsyncConnection, space: str, refs: set[MessageRef]) -> list[Member]:
     found: list[Member] = []
     messages = schema.messages
-    for named in _naming(messages.c.platform, messages.c.message_id, refs):
+    for named in naming(messages.c.platform, messages.c.message_id, refs):
         found += await _members(connection, space, named)
     return found
 

@@ -178,12 +178,25 @@ class Stream:
         if not ids:
             return None
         cluster_id = str(self.rng.choice(ids))
-        names = [CommandName.TAG, CommandName.PROMOTE, CommandName.MUTE, CommandName.UNDO]
-        name = names[int(self.rng.integers(len(names)))]
-        value = f"t{self.rng.integers(3)}" if name is CommandName.TAG else None
+        name = list(CommandName)[int(self.rng.integers(len(CommandName)))]
+        more: dict[str, Any] = {}
+        match name:
+            case CommandName.TAG | CommandName.RENAME:
+                more = {"value": f"t{self.rng.integers(3)}"}
+            case CommandName.UNDO if self.commands and self.rng.random() < 0.7:
+                taken = self.commands[int(self.rng.integers(len(self.commands)))]
+                cluster_id, more = taken.cluster_id, {"value": taken.id}
+            case CommandName.MERGE | CommandName.SEPARATE:
+                more = {"other": str(self.rng.choice(ids))}
+            case CommandName.SPLIT:
+                own = [m.ref for m in self.oracle.state.members.values() if m.cluster_id == cluster_id]
+                picked = [ref for ref in own if self.rng.random() < 0.4]
+                if not picked:
+                    return None
+                more = {"messages": tuple(picked)}
         made = Command(
             id=f"c{len(self.commands)}", space=SPACE, name=name, cluster_id=cluster_id, by="kim", time=self.clock(),
-            value=value,
+            **more,
         )  # fmt: skip
         self.commands.append(made)
         return made
@@ -248,7 +261,7 @@ def member_key(member: Member) -> tuple[Any, ...]:
     """Return all of a member that must not depend on how the journal was cut."""
     return (
         member.seq, member.author, member.at, member.status, member.reason, member.cluster_id, member.follows,
-        member.fits if member.status == "pool" else None,
+        member.via, member.fits if member.status == "pool" else None,
     )  # fmt: skip
 
 

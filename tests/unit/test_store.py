@@ -16,7 +16,7 @@ from pipeline.store import leases, schema
 from pipeline.store.database import Database
 from pipeline.store.journal import entry_of, journal_row
 from pipeline.store.leases import LeaseLostError
-from pipeline.store.spaces import upsert
+from pipeline.store.statements import upsert
 from tests.standins.space_stream import SPACE, T0, rows
 
 
