@@ -10,6 +10,7 @@ from rich.text import Text
 
 from pipeline.cli.context import connect_broker, with_database
 from pipeline.cli.screen import console, note, print_json, say, shown, table, when
+from pipeline.cli.trails import print_trail
 from pipeline.errors import PipelineError
 from pipeline.in_flight import OnBroker, on_broker
 from pipeline.settings import Settings
@@ -147,20 +148,38 @@ def ticket_table(found: list[Ticket]) -> Group:
 
 
 def why(
-    cluster: Annotated[str, typer.Argument(help="Number (12 or '#12'), id, or ticket key.", show_default=False)],
+    cluster: Annotated[
+        str | None, typer.Argument(help="Number (12 or '#12'), id, or ticket key.", show_default=False)
+    ] = None,
     *,
+    message: Annotated[
+        str | None, typer.Option("--message", help="A message, by its id or PLATFORM/ID: how it got where it is.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say why a cluster has a ticket, or has none.
+    """Say why a cluster has a ticket, or has none; or how a message came to where it is.
 
     Example: groundswell why 12
 
     Example: groundswell why GS-3
-    """
-    # Imported here: it takes scikit-learn along, seconds that only this command should pay.
-    from pipeline.store.explain import why as explain
 
+    Example: groundswell why --message discord/1180
+    """
+    # Imported here: they take scikit-learn along, seconds that only this command should pay.
+    from pipeline.store.explain import why as explain
+    from pipeline.store.trail import trail
+
+    if (cluster is None) == (message is None):
+        raise typer.BadParameter("name a cluster, or a message with --message")
     settings = Settings.load()
+    if message is not None:
+        way = with_database(settings, lambda database: trail(database, settings.space, message))
+        if as_json:
+            print_json(way)
+        else:
+            print_trail(way)
+        return
+    assert cluster is not None
     found = with_database(settings, lambda database: explain(database, settings.space, cluster, settings.policy))
     if as_json:
         print_json(found)
@@ -171,13 +190,15 @@ def why(
 def _print_why(found: Why) -> None:
     facts = found.facts
     lines = [
-        Text(f"#{facts.number}  {found.ticket.summary if found.ticket else '(no ticket)'}", style="bold"),
+        Text(f"#{facts.number}  {found.ticket.summary if found.ticket else facts.name or '(no ticket)'}", style="bold"),
         Text(f"{facts.kind}, cluster {found.cluster_id}"),
         Text(
             f"{facts.people} people ({facts.people_in_window} within the window), {facts.messages} messages "
             f"on {', '.join(facts.platforms) or 'no platform'}, {when(facts.first_at)} to {when(facts.last_at)} UTC"
         ),
     ]
+    if facts.name:
+        lines.append(Text(f"named by a person: {facts.name}"))
     if found.release:
         lines.append(Text(f"mostly from users of release {found.release}"))
     if found.ruling is not None:
@@ -197,12 +218,16 @@ def _print_why(found: Why) -> None:
     if facts.held_by is not None:
         lines.append(Text(f"close to #{facts.held_by}"))
     lines.extend(
-        Text(f"history: {step.what}{f' #{step.other}' if step.other is not None else ''} (entry {step.seq})")
+        Text(
+            f"history: {step.what}{f' #{step.other}' if step.other is not None else ''} (entry {step.seq}"
+            f"{f', command {step.command_id}' if step.command_id else ''})"
+        )
         for step in found.lineage
     )
     lines.extend(
         Text(
-            f"command {order.command_id}: {order.name}{f' {order.value}' if order.value else ''} by {order.by}, "
+            f"command {order.command_id}: {order.name}{f' {order.value}' if order.value else ''}"
+            f"{f' with #{order.other}' if order.other is not None else ''} by {order.by}, "
             f"{when(order.at)} UTC{'' if order.in_force else ', not in force'}"
         )
         for order in found.commands

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import Row, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pipeline.decide import ClusterFacts
@@ -30,6 +30,8 @@ class Step:
     seq: int
     what: str
     other: int | None
+    command_id: str | None = None
+    """The command that did it; None when a fit did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class Order:
     at: datetime
     value: str | None
     in_force: bool
+    other: int | None = None
+    """Number of the second cluster: of a merge, of two that were separated, or what was split off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,16 +201,42 @@ async def _lineage(connection: AsyncConnection, space: str, cluster_id: str) -> 
     steps = []
     for row in rows:
         own = row.cluster_id == cluster_id
-        what = {"merged": "merged into", "split": "split from"}.get(row.what, row.what)
+        what = {"merged": "merged into", "split": "split from", "revived": "taken out again of"}.get(row.what, row.what)
         if not own:
-            what = {"merged": "took in", "split": "gave off"}.get(row.what, row.what)
-        steps.append(Step(row.seq, what, numbers.get(row.other if own else row.cluster_id)))
+            what = {"merged": "took in", "split": "gave off", "revived": "gave back"}.get(row.what, row.what)
+        steps.append(Step(row.seq, what, numbers.get(row.other if own else row.cluster_id), row.command_id))
     return tuple(steps)
 
 
 async def _commands(connection: AsyncConnection, space: str, cluster_id: str) -> tuple[Order, ...]:
-    table = schema.commands
-    rows = await connection.execute(
-        select(table).where(table.c.space == space, table.c.cluster_id == cluster_id).order_by(table.c.seq)
+    """Return the commands that name a cluster, as the first or as the second."""
+    table, clusters = schema.commands, schema.clusters
+    named = or_(table.c.cluster_id == cluster_id, table.c.other == cluster_id)
+    rows = (await connection.execute(select(table).where(table.c.space == space, named).order_by(table.c.seq))).all()
+    seconds = {row.command_id: _second(row, cluster_id) for row in rows}
+    wanted = sorted(one for one in seconds.values() if one is not None)
+    found = await connection.execute(
+        select(clusters.c.cluster_id, clusters.c.number).where(
+            clusters.c.space == space, clusters.c.cluster_id.in_(wanted)
+        )
     )
-    return tuple(Order(row.command_id, row.name, row.by, row.at, row.value, in_force=row.in_force) for row in rows)
+    numbers = {row.cluster_id: row.number for row in found}
+    return tuple(
+        Order(
+            command_id=row.command_id,
+            name=row.name,
+            by=row.by,
+            at=row.at,
+            value=row.value,
+            in_force=row.in_force,
+            other=numbers.get(seconds[row.command_id] or ""),
+        )
+        for row in rows
+    )
+
+
+def _second(row: Row[Any], cluster_id: str) -> str | None:
+    """Return the cluster beside this one that a command is about."""
+    if row.other is not None:
+        return str(row.cluster_id if row.other == cluster_id else row.other)
+    return row.effect["cluster"] if row.effect is not None else None

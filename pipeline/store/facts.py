@@ -208,7 +208,7 @@ async def evidence(connection: AsyncConnection, space: str, cluster_id: str) -> 
         .order_by(messages.c.posted_at.desc(), messages.c.seq.desc())
         .limit(EVIDENCE_MESSAGES)
     )
-    return [_said(row) for row in rows]
+    return [said_of(row) for row in rows]
 
 
 async def background(connection: AsyncConnection, space: str, limit: int) -> list[str]:
@@ -249,7 +249,8 @@ def release_after(said: list[Said]) -> str | None:
     return release if count >= 3 and count * 3 >= len(people) else None
 
 
-def _said(row: Row[Any]) -> Said:
+def said_of(row: Row[Any]) -> Said:
+    """Return a message from its row, joined with its vector's."""
     vector = np.frombuffer(row.vector, "<f2").astype(np.float32) if row.vector is not None else None
     return Said(
         ref=MessageRef(row.platform, row.message_id),

@@ -41,6 +41,11 @@ COMMANDS = [
     ["tag"],
     ["promote"],
     ["mute"],
+    ["not-feedback"],
+    ["rename"],
+    ["merge"],
+    ["separate"],
+    ["split"],
     ["undo"],
     ["dead", "list"],
     ["dead", "show"],
@@ -177,7 +182,19 @@ def test_check_is_red_with_remedies_where_nothing_was_started(groundswell: Run) 
     assert "ok    model" in out
 
 
-@pytest.mark.parametrize("arguments", [["undo"], ["undo", "c1", "--cluster", "2"], ["dead", "retry"], ["nonsense"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["undo"],
+        ["undo", "c1", "--cluster", "2"],
+        ["why"],
+        ["why", "1", "--message", "m"],
+        ["merge", "1"],
+        ["dead", "retry"],
+        ["nonsense"],
+    ],
+    ids=" ".join,
+)
 def test_wrong_usage_is_code_2(groundswell: Run, arguments: list[str]) -> None:
     code, _, err = groundswell(*arguments)
     assert code == 2

@@ -16,6 +16,7 @@ from pipeline.dead import DeadLetter, dead_headers
 from pipeline.errors import FatalError
 from pipeline.in_flight import origin
 from pipeline.records import Event, EventType, MessageData, Origin, Signal, encode
+from pipeline.settings import PolicySettings
 from pipeline.store import schema
 from pipeline.store.database import Database
 from pipeline.store.explain import command_cluster, command_in_force, find_cluster, why
@@ -23,7 +24,7 @@ from pipeline.store.reports import account, progress, sizes, taken_by_partition,
 
 SPACE = "quillstone"
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
-WINDOW = timedelta(days=30)
+POLICY = PolicySettings(window=timedelta(days=30))
 LOGIN, DARK, MERGED = "a" * 16, "b" * 16, "c" * 16
 
 
@@ -270,7 +271,7 @@ async def test_an_unknown_cluster_is_refused_with_what_there_is(database: Databa
 
 async def test_why_tells_the_whole_story(database: Database) -> None:
     await fill(database)
-    found = await why(database, SPACE, "#1", WINDOW)
+    found = await why(database, SPACE, "#1", POLICY)
     assert (found.facts.people, found.facts.messages, found.release) == (3, 3, "4.2")
     assert found.ruling is not None
     assert (found.ruling.rule, found.ruling.current) == ("people", True)
@@ -282,7 +283,7 @@ async def test_why_tells_the_whole_story(database: Database) -> None:
 
 async def test_why_of_a_cluster_held_by_another(database: Database) -> None:
     await fill(database)
-    found = await why(database, SPACE, "2", WINDOW)
+    found = await why(database, SPACE, "2", POLICY)
     assert found.facts.held_by == 1
     assert found.ticket is None
     assert found.ruling is not None
