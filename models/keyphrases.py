@@ -16,10 +16,15 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from models.text import STOP_WORDS, addressed_names
+
 MIN_AUTHORS = 3  # design §5: a summary holds only words used by three authors or more
 MAX_WORDS = 3
+SHORT_HEADLINE = 2  # words up to which a headline is given a phrase beside it
+MAX_LETTERS = 6  # of a phrase in a script that puts no spaces between words
 SUMMARY_MAX_CHARS = 80  # fits one line of a board and of a mail subject; Jira would take 255
 LOOK_CHARS = 4_000  # longest post of a chat platform; what is longer is a pasted log
+MIN_NAME_CHARS = 3
 WORD_MAX_CHARS = 30  # longer "words" are tokens and hashes
 
 # What a phrase must neither hold nor span: code, placeholders, links, chat markup, mail, handles, a leading
@@ -30,8 +35,16 @@ _PRIVATE = re.compile(
     |\+?\(?\d(?:[\s().-]{0,2}\d){4,}|\b(?=\w*\d)(?=\w*[^\W\d])\w{10,}\b""",
     re.VERBOSE | re.DOTALL,
 )
-_BREAK = re.compile(r"[.,;:!?()\[\]{}\"\u201c\u201d|\n\r\t\0]+|\s[-\u2013\u2014]+\s")
-_WORD = re.compile(r"\w+(?:['-]\w+)*")
+# Scripts without spaces between words: each letter stands for a word, and what letters belong together shows in what
+# several people write.
+_UNSPACED = "\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff\u3005\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_UNSPACED_MARKS = "\u0e31\u0e33-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb3-\u0ebc\u0ec8-\u0ece\u102b-\u103e\u17b6-\u17d3\u30fc"
+_UNSPACED_LETTER = re.compile(f"[{_UNSPACED}][{_UNSPACED_MARKS}]*")
+_BREAK = re.compile(
+    r"[.,;:!?()\[\]{}\"\u201c\u201d|\n\r\t\0\u060c\u061b\u061f\u0964\u3001\u3002\uff0c\uff01\uff1f\uff1b\uff1a]+|\s[-\u2013\u2014]+\s"
+)
+_MARKS = "\u0300-\u036f\u0591-\u05bd\u064b-\u065f\u0900-\u0963\u0966-\u0dff\u0e00-\u0eff\u102b-\u103e\u17b6-\u17d3"
+_WORD = re.compile(rf"\w[\w{_MARKS}]*(?:['-]\w[\w{_MARKS}]*)*")
 _LETTER = re.compile(r"[^\W\d_]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -40,16 +53,28 @@ _NOT_STOP = frozenset(
     """back bill bottom call computer cry describe detail empty fill find fire front full interest move name
     side show system top""".split()
 )
-# May begin a phrase ("not working", "can't log in"), never be one or end one.
-_NEGATIONS = frozenset("not no never can't cannot won't doesn't don't didn't isn't without unable".split())
+# May begin a phrase ("not working", "can't log in"), never be one or end one; without its negation a phrase would say
+# the opposite of what people said.
+NEGATIONS = frozenset(
+    """not no never nothing can't cannot couldn't won't wouldn't doesn't don't didn't isn't aren't wasn't weren't
+    hasn't haven't hadn't shouldn't without unable cant wont doesnt dont didnt isnt wasnt hasnt havent
+    не нет ни без нельзя никак nicht kein keine keinen nie ohne ne pas sans jamais aucun aucune sin nunca não sem
+    nunca non senza mai niet geen zonder brak bez değil yok لا لم لن ليس بدون غير 不 没 沒 無 未 别""".split()
+)
 _CHAT = frozenset(
     """hi hey hello thanks thank thx ty pls please lol lmao haha ok okay yes yeah yep yup no nope oh ah hmm
     um well just really very got get gets getting like also still so now ever maybe sure right good
     bad thing things stuff anyone anybody someone everybody know think want wanted need needed tell
     let make makes made going gonna wanna guys guy does did doing don didn doesn isn wasn aren won
     couldn wouldn shouldn hasn haven hadn use used using try tried trying said say says way bit lot
-    kind actually already again today yesterday tomorrow am pm""".split()
+    kind actually already again today yesterday tomorrow am pm dear team sorry hoping wondering""".split()
 )
+_OTHER_STOP = frozenset("的 了 吗 呢 吧 是 我 你 他 这 那 和 在 也 都 就 は を が の に で と も か て し".split())
+# In a language without a list above a short word that so many of a space's messages hold is no topic.
+COMMON_SHARE = 0.1
+COMMON_MAX_CHARS = 4
+COMMON_MIN_DOCUMENTS = 50
+_LISTED = ("the", "to", "is", "и", "не", "в")  # where these are common, the stop lists serve
 
 
 @dataclass(frozen=True)
@@ -61,7 +86,7 @@ class Phrase:
     text
         Lower case, single spaces.
     authors
-        How many distinct people used it.
+        How many distinct people used it, not counting those who denied it ("not working" is no "working").
     score
         > 0, higher says more; comparable within one cluster only.
     """
@@ -109,6 +134,14 @@ class Vocabulary:
             if not self._counts[word]:
                 del self._counts[word]
 
+    def common(self, word: str) -> bool:
+        """Tell whether the lower-case word is a short one that turns up everywhere in a space without a stop list."""
+        if len(word) > COMMON_MAX_CHARS or self._documents < COMMON_MIN_DOCUMENTS:
+            return False
+        if self._counts[word] < COMMON_SHARE * self._documents:
+            return False
+        return all(self._counts[listed] < COMMON_SHARE * self._documents for listed in _LISTED)
+
     def weight(self, word: str) -> float:
         """Inverse document frequency, > 0; an unknown word weighs like one seen once."""
         return math.log1p((self._documents + 1) / max(1, self._counts[word]))
@@ -139,14 +172,16 @@ def key_phrases(
     Best first, not saying one thing twice; may be empty. No phrase begins or ends with a stop word, and none
     holds a link, handle, mail address, phone number, or only digits.
     """
+    banned = names_in(messages)
     authors: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
+    denied: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
     for author, text in messages:
-        for words in _candidates(text):
-            authors[words].add(author)
+        for words, no in _candidates(text, banned, background):
+            (denied if no else authors)[words].add(author)
     scored = [
-        Phrase(" ".join(words), len(people), len(people) * sum(map(background.weight, _content(words))))
+        Phrase(joined(words), len(people), len(people) * sum(map(background.weight, _content(words, background))))
         for words, people in authors.items()
-        if len(people) >= min_authors
+        if len(people) >= min_authors and len(people) > 2 * len(denied.get(words, ()))
     ]
     scored.sort(key=lambda phrase: (-phrase.score, phrase.text))
     chosen: list[Phrase] = []
@@ -155,7 +190,7 @@ def key_phrases(
         if len(chosen) >= limit:
             break
         parts = phrase.text.replace("-", " ").split()  # "top-up" says what "top" says
-        stems = {_stem(word) for word in parts if _may_end(word)}
+        stems = {stem(word) for word in parts if says_something(word, background)}
         if stems and 2 * len(stems & said) >= len(stems):
             continue
         said |= stems
@@ -163,8 +198,8 @@ def key_phrases(
     return chosen
 
 
-def summary(phrases: Sequence[Phrase], taken: Collection[str] = ()) -> str:
-    """Make a short line of the phrases, at most 80 characters.
+def summary(phrases: Sequence[Phrase], taken: Collection[str] = (), headlines: Sequence[Phrase] = ()) -> str:
+    """Make a short line, at most 80 characters, that differs from those already in use.
 
     Parameters
     ----------
@@ -172,25 +207,40 @@ def summary(phrases: Sequence[Phrase], taken: Collection[str] = ()) -> str:
         Best first, from `key_phrases`.
     taken
         Summaries already in use; the result differs from each, ignoring case.
+    headlines
+        Best first, from `models.headlines.headlines`.
 
     Returns
     -------
-    Up to three phrases, more or others where that line is taken, at last with a number; "" without phrases.
+    The best headline, with the first phrases that it does not say already where it is short or taken; without
+    headlines up to three phrases; more or others where that is taken, at last with a number; "" without either.
     """
     used = {line.casefold() for line in taken}
     texts = [phrase.text for phrase in phrases if len(phrase.text) <= SUMMARY_MAX_CHARS - 5]
-    if not texts:
+    lines = [line for headline in headlines for line in _headed(headline.text, texts)]
+    if texts:
+        lines += [_line(texts[:count]) for count in (3, *range(4, len(texts) + 1), 2, 1)]
+        lines += [_line(texts[start : start + 3]) for start in range(1, len(texts))]
+    if not lines:
         return ""
-    lines = [_line(texts[:count]) for count in (3, *range(4, len(texts) + 1), 2, 1)]
-    lines += [_line(texts[start : start + 3]) for start in range(1, len(texts))]
     for line in lines:
         if line.casefold() not in used:
             return line
     # five characters kept free for " (99)"
-    number, shortest = 2, _line(texts[:3], SUMMARY_MAX_CHARS - 5)
+    number, shortest = 2, _line([lines[0]] if headlines else texts[:3], SUMMARY_MAX_CHARS - 5)
     while f"{shortest} ({number})".casefold() in used:
         number += 1
     return f"{shortest} ({number})"
+
+
+def _headed(headline: str, texts: Sequence[str]) -> list[str]:
+    """Return the headline alone and with phrases that add to it; first with one where short or not the most telling."""
+    said = {stem(word) for word in headline.lower().replace("-", " ").split()}
+    new = [text for text in texts if said.isdisjoint(stem(word) for word in text.replace("-", " ").split())]
+    alone = headline[0].upper() + headline[1:]
+    with_one = [f"{alone}: {text}" for text in new if len(alone) + 2 + len(text) <= SUMMARY_MAX_CHARS - 5]
+    needs_it = len(said) <= SHORT_HEADLINE or new[:1] == list(texts[:1])
+    return [*with_one[:1], alone, *with_one[1:]] if needs_it else [alone, *with_one]
 
 
 def _line(texts: Sequence[str], limit: int = SUMMARY_MAX_CHARS) -> str:
@@ -201,13 +251,18 @@ def _line(texts: Sequence[str], limit: int = SUMMARY_MAX_CHARS) -> str:
     return line[0].upper() + line[1:]
 
 
-def _runs(text: str) -> Iterator[list[str]]:
-    """Lower-case words in a row, with no number, nothing private and no end of a sentence between them."""
+def runs(text: str, banned: Collection[str] = ()) -> Iterator[list[str]]:
+    """Give the lower-case words in a row, with nothing private, no number and no end of a clause between them.
+
+    In a script without spaces between words each letter counts as a word. `banned` words end a run, too.
+    """
     plain = _SURROGATE.sub(" ", text[:LOOK_CHARS]).replace("\u2019", "'")
+    if not plain.isascii():
+        plain = _UNSPACED_LETTER.sub(r" \g<0> ", plain)
     for piece in _BREAK.split(_PRIVATE.sub("\n", plain)):
         run: list[str] = []
         for word in _WORD.findall(piece.lower()):
-            if len(word) > WORD_MAX_CHARS or not _LETTER.search(word):
+            if len(word) > WORD_MAX_CHARS or word in banned or not _LETTER.search(word):
                 yield run
                 run = []
             else:
@@ -215,34 +270,35 @@ def _runs(text: str) -> Iterator[list[str]]:
         yield run
 
 
-def _vocabulary_of(text: str) -> set[str]:
-    return {word for run in _runs(text) for word in run}
+def names_in(messages: Sequence[tuple[str, str]]) -> frozenset[str]:
+    """Return the lower-case words that name people: authors, and who is addressed by `@name`, `name:` or a greeting."""
+    names = {author.lower() for author, _ in messages if len(author) >= MIN_NAME_CHARS}
+    for _, text in messages:
+        names.update(name for name in addressed_names(text) if len(name) >= MIN_NAME_CHARS)
+    return frozenset(names)
 
 
-def _candidates(text: str) -> set[tuple[str, ...]]:
-    found: set[tuple[str, ...]] = set()
-    for run in _runs(text):
-        for start in range(len(run)):
-            for end in range(start + 1, min(start + MAX_WORDS, len(run)) + 1):
-                words = tuple(run[start:end])
-                if _may_start(words[0], alone=len(words) == 1) and _may_end(words[-1]):
-                    found.add(words)
-    return found
+def joined(words: Sequence[str]) -> str:
+    """Return the words as a phrase, without spaces between the letters of a script that has none."""
+    phrase = ""
+    for word in words:
+        phrase += word if not phrase or (unspaced(word) and unspaced(phrase[-1])) else f" {word}"
+    return phrase
 
 
-def _may_start(word: str, *, alone: bool) -> bool:
-    return _may_end(word) or (not alone and word in _NEGATIONS)
+def unspaced(word: str) -> bool:
+    """Tell whether the word is a letter of a script that puts no spaces between words."""
+    return not word.isascii() and _UNSPACED_LETTER.match(word) is not None
 
 
-def _may_end(word: str) -> bool:
-    return len(word) > 1 and word not in _stop_words()
+def says_something(word: str, background: Vocabulary) -> bool:
+    """Tell whether a lower-case word is more than a stop word, and may end a phrase."""
+    if word in _stop_words() or (len(word) == 1 and not unspaced(word)):
+        return False
+    return not background.common(word)
 
 
-def _content(words: tuple[str, ...]) -> list[str]:
-    return [word for word in words if _may_end(word)]
-
-
-def _stem(word: str) -> str:
+def stem(word: str) -> str:
     """Fold together the forms of a word that would read as a repetition beside one another."""
     for ending in ("ing", "ed", "es", "s", "e"):
         if word.endswith(ending) and len(word) - len(ending) >= 3:
@@ -250,11 +306,36 @@ def _stem(word: str) -> str:
     return word
 
 
+def _vocabulary_of(text: str) -> set[str]:
+    return {word for run in runs(text) for word in run}
+
+
+def _candidates(text: str, banned: Collection[str], background: Vocabulary) -> set[tuple[tuple[str, ...], bool]]:
+    """Return phrases, each with whether a negation stands before it: "not working" is not said by "working"."""
+    found: set[tuple[tuple[str, ...], bool]] = set()
+    for run in runs(text, banned):
+        content = [says_something(word, background) for word in run]
+        for start, first in enumerate(run):
+            no = start > 0 and run[start - 1] in NEGATIONS
+            longest = MAX_LETTERS if unspaced(first) else MAX_WORDS
+            for end in range(start + 1, min(start + longest, len(run)) + 1):
+                alone = end == start + 1
+                if not content[end - 1] or (alone and unspaced(first)):
+                    continue
+                if content[start] or (not alone and first in NEGATIONS):
+                    found.add((tuple(run[start:end]), no))
+    return found
+
+
+def _content(words: tuple[str, ...], background: Vocabulary) -> list[str]:
+    return [word for word in words if says_something(word, background)]
+
+
 @cache
 def _stop_words() -> frozenset[str]:
     # imported here: scikit-learn takes a second
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS  # type: ignore[import-untyped]
 
-    plain = (ENGLISH_STOP_WORDS - _NOT_STOP) | _CHAT | _NEGATIONS
+    plain = (ENGLISH_STOP_WORDS - _NOT_STOP) | _CHAT | NEGATIONS | STOP_WORDS | _OTHER_STOP
     endings = ("'s", "'re", "'m", "'ve", "'ll", "'d")
     return frozenset(plain | {word + ending for word in plain for ending in endings} | {"ain't", "let's"})

@@ -23,6 +23,9 @@ _MARKUP = re.compile(r"<(?:a?:\w+:|@[!&]?|#)\d+>")
 _MENTION = re.compile(r"(?<![\w.@/])@\w[\w.-]*")
 _LEADING_MENTION = re.compile(r"\s*@\w[\w-]*[,:]?\s*")
 _LEADING_NAME = re.compile(r"\s*(?P<name>[^\W\d_][\w-]{1,31}):\s+(?=\S)")
+_GREETED = re.compile(
+    r"\s*(?i:hi|hey|hello|dear|thanks|thank you|thx|cc|привет)\s+(?P<name>[^\W\d_a-zа-я][^\W\d_]{1,31})\s*(?:[,.!\n]|$)"
+)
 # Words that people put before a colon and that are no one's name; "error" and its kin by their ending, too.
 _NOT_A_NAME = frozenset(
     """actually android app also answer browser btw bug chrome console context crash desktop device edit eg
@@ -38,7 +41,7 @@ _STRETCHED = re.compile(r"([^\W\d_])\1{3,}")
 _WORD = re.compile(r"[^\W\d_][\w'\u0300-\u036f\u0900-\u0963\u0966-\u0dff\u0e00-\u0eff]*")
 _CLAUSE_EDGE = re.compile(r"(?<=[.!?;])\s+|\n+|[\s,]+(?=(?:but|however|although|except|only|wish)\b)", re.IGNORECASE)
 
-_STOP_WORDS = frozenset(
+STOP_WORDS = frozenset(
     """a about after again all also always am an and any are aren't as at be because been before being both
     but by can can't cannot could couldn't did didn't do does doesn't doing don't done down each either
     else even ever every few for from further get gets getting go goes going got had has have haven't
@@ -137,6 +140,22 @@ def strip_for_embedding(text: str) -> str:
     return " ".join(text.split())
 
 
+def addressed_names(text: str) -> set[str]:
+    """Return the lower-case names of those whom the text addresses: `@name`, a leading `name:`, a first "hi Name,".
+
+    Reads the beginning of `LOOK_CHARS`; "Android: ..." and the like are no names.
+    """
+    text = text[:LOOK_CHARS]
+    names = (
+        {found.group().lstrip("@").rstrip(".-").lower() for found in _MENTION.finditer(text)} if "@" in text else set()
+    )
+    if (found := _LEADING_NAME.match(text)) and _leading_address(text):
+        names.add(found["name"].lower())
+    if found := _GREETED.match(text):
+        names.add(found["name"].lower())
+    return names
+
+
 def _leading_address(text: str) -> int:
     """Length of the `@name` or `name:` that the text begins with; 0 without one."""
     if found := _LEADING_MENTION.match(text):
@@ -156,7 +175,7 @@ def content_words(text: str) -> list[str]:
     """
     text = _MENTION.sub(" ", _MARKUP.sub(" ", _LINK.sub(" ", _look(text, " "))))
     words = (word.rstrip("'") for word in _WORD.findall(text.replace("’", "'").lower()))
-    return [word for word in words if len(word) > 1 and word not in _STOP_WORDS]
+    return [word for word in words if len(word) > 1 and word not in STOP_WORDS]
 
 
 def is_echo(text: str) -> bool:

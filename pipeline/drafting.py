@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from models.keyphrases import Vocabulary, key_phrases, summary
+from models.headlines import headlines
+from models.keyphrases import Phrase, Vocabulary, key_phrases, summary
 from pipeline.decide import ClusterFacts, Decision
 from pipeline.issue_text import draft
 from pipeline.store import ledger
@@ -36,8 +37,9 @@ class Drafts:
             said = await evidence(connection, space, cluster_id)
             taken = await ledger.summaries(connection, space, but=cluster_id)
         vocabulary = await self._vocabulary(space)
-        phrases = await asyncio.to_thread(key_phrases, [(item.author, item.text) for item in said], vocabulary)
-        line = facts.name or summary(phrases, taken=taken)
+        messages = [(item.author, item.text) for item in said]
+        phrases, line = await asyncio.to_thread(_summarize, messages, vocabulary, taken)
+        line = facts.name or line
         words = [phrase.text for phrase in phrases]
         issue = draft(space, cluster_id, facts, decision, line, words, release_after(said))
         return issue, typical(said, QUOTES)
@@ -58,6 +60,13 @@ class Drafts:
         vocabulary = await asyncio.to_thread(_count_words, texts)
         self._vocabularies[space] = (vocabulary, now)
         return vocabulary
+
+
+def _summarize(
+    messages: Sequence[tuple[str, str]], vocabulary: Vocabulary, taken: Sequence[str]
+) -> tuple[list[Phrase], str]:
+    phrases = key_phrases(messages, vocabulary)
+    return phrases, summary(phrases, taken, headlines(messages, vocabulary))
 
 
 def _count_words(texts: Sequence[str]) -> Vocabulary:

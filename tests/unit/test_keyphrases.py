@@ -110,7 +110,7 @@ def test_every_word_of_a_summary_was_said_by_three_in_any_order(
         assert len({author for author, text in messages if word in text.split()}) >= 3
     for phrase in found:
         said = {author for author, text in messages if f" {phrase.text} " in f" {text} "}
-        assert len(said) == phrase.authors >= 3
+        assert len(said) >= phrase.authors >= 3
     assert len(summary(found)) <= 80
 
 
