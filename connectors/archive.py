@@ -51,6 +51,11 @@ class ArchiveConnector:
         """The file's absolute path, with bytes that are no UTF-8 written as escapes."""
         return str(self._path.absolute()).encode("utf-8", "backslashreplace").decode("utf-8")
 
+    @property
+    def timed(self) -> bool:
+        """Whether a line so far had a time."""
+        return self._translation.timed
+
     def notes(self) -> tuple[str, ...]:
         """What was repaired or not read, once each, as "file: line N: …"; complete after `receive`."""
         return (*self._notes, *(f"{self._path}: {note}" for note in self._translation.notes))

@@ -80,6 +80,11 @@ class Translation:
         """What was left out or repaired, once each with the first line it was seen in."""
         return tuple(self._notes.values())
 
+    @property
+    def timed(self) -> bool:
+        """Whether a line so far had a time."""
+        return self._anchor_line > 0
+
     def to_event(self, raw: bytes, line: int, now: datetime) -> Event:
         """Return what line number `line` (from 1) says.
 

@@ -107,11 +107,8 @@ class SentenceEmbedder:
             Names the file, what was expected and found, and what to do.
         """
         if name_or_path is None or name_or_path == DEFAULT_NAME:
-            folder, label = _default_folder(), DEFAULT_NAME
-            sha256, languages = sha256 or DEFAULT_SHA256, languages or frozenset({"en"})
-        else:
-            folder, label = _folder_of(str(name_or_path)), Path(name_or_path).name
-        digest = check_weights(folder, sha256)
+            languages = languages or frozenset({"en"})
+        folder, name = _found(name_or_path, sha256)
 
         import torch
         from sentence_transformers import SentenceTransformer
@@ -132,8 +129,7 @@ class SentenceEmbedder:
         finally:
             if bar_was_on:
                 transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-        # Part of the name: weights exchanged in place are another vector space.
-        return cls(model, f"{label}@{digest[:12]}", languages)
+        return cls(model, name, languages)
 
     def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Make vectors.
@@ -167,6 +163,21 @@ class SentenceEmbedder:
     def encode_bare(self, texts: Sequence[str], batch_size: int) -> None:
         """Have the library's own `encode` read the texts, and nothing else: what a benchmark compares with."""
         self._model.encode(list(texts), batch_size=batch_size, show_progress_bar=False)
+
+
+def model_name(name_or_path: str | Path | None = None) -> str:
+    """Return the name that the model would have when loaded, in a fraction of the time; raises what `load` raises."""
+    return _found(name_or_path, None)[1]
+
+
+def _found(name_or_path: str | Path | None, sha256: str | None) -> tuple[Path, str]:
+    """Return a model's folder and name, its weights checked."""
+    if name_or_path is None or name_or_path == DEFAULT_NAME:
+        folder, label, sha256 = _default_folder(), DEFAULT_NAME, sha256 or DEFAULT_SHA256
+    else:
+        folder, label = _folder_of(str(name_or_path)), Path(name_or_path).name
+    # Part of the name: weights exchanged in place are another vector space.
+    return folder, f"{label}@{check_weights(folder, sha256)[:12]}"
 
 
 def check_weights(folder: Path, sha256: str | None = None) -> str:

@@ -11,7 +11,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 
+import numpy as np
+
+from models.kind_names import KINDS
 from pipeline.settings import PolicySettings
+from pipeline.state import Cluster
 
 Mode = Literal["shadow", "approve", "auto"]
 
@@ -141,6 +145,28 @@ def weigh(facts: ClusterFacts, policy: PolicySettings) -> Weight:
     if len(terms) > 1:
         words += f" = {_number(total)}"
     return Weight(total, words, plain=len(terms) == 1 and not copies)
+
+
+def could_open(cluster: Cluster, messages: int, policy: PolicySettings) -> bool:
+    """Tell from what the fold knows whether `decide` could open a ticket for a cluster: never False when it would.
+
+    Cheap, for who looks at each cluster after each message (`pipeline.dry_run`).
+
+    Parameters
+    ----------
+    messages : int
+        Messages in the cluster, echoes included.
+    """
+    if cluster.merged_into is not None or cluster.muted or cluster.rejected:
+        return False
+    if cluster.promoted:
+        return True
+    # A person counts for one, and each message more for less: with all that may be added, it is at most this.
+    most = messages + policy.reaction_share * policy.min_people + (policy.tag_weight if cluster.tags else 0.0)
+    needed = policy.min_people * (policy.hold_release if cluster.held_by is not None else 1.0)
+    if cluster.established_seq is None or most < needed:
+        return False
+    return bool(cluster.tags) or KINDS[int(np.argmax(cluster.log_kinds))] in policy.kinds
 
 
 def _about_opening(facts: ClusterFacts, policy: PolicySettings, mode: Mode) -> Decision:

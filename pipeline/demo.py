@@ -36,8 +36,8 @@ ARCHIVE: Final = "quillstone.jsonl"
 LIMIT_S: Final = 300.0
 """From the start of the stages; fetching Kafka does not count."""
 POLL_S: Final = 0.5
-STILL_S: Final = 6.0
-"""Nothing changed for so long: no fit is under way either. One takes a second here, its process four to start."""
+STILL_S: Final = 12.0
+"""Nothing changed for so long: the space counts as silent (`owner.QUIET`) and was fitted. A fit takes a second here."""
 GRACE_S: Final = 8.0
 """From SIGTERM to SIGKILL; a stage loses nothing by it, and Ctrl-C is to be quick."""
 PATIENCE_S: Final = 60.0
@@ -181,7 +181,8 @@ def own_settings(home: Path) -> Settings:
     # A JSON string is a TOML one too, whatever the path holds.
     file.write_text(
         f"space = {json.dumps(SPACE)}\ndata_dir = {json.dumps(str(home))}\n\n"
-        f'[tracker]\nkind = "local"\n\n[policy]\nmode = "auto"\n\n[metrics]\nport = 0\n',
+        # small batches: progress is seen, and no pause between two of them is a silence
+        f'[tracker]\nkind = "local"\n\n[policy]\nmode = "auto"\n\n[metrics]\nport = 0\n\n[model]\nbatch = 64\n',
         encoding="utf-8",
     )
     for name in [name for name in os.environ if name.startswith(ENV_PREFIX) and name != f"{ENV_PREFIX}DEBUG"]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from models.headlines import headlines
@@ -18,8 +17,8 @@ from pipeline.trackers.port import IssueDraft
 
 QUOTES: Final = 3
 BACKGROUND_MESSAGES: Final = 3_000
-BACKGROUND_AGE: Final = timedelta(minutes=10)
-"""How long a space's everyday vocabulary stays good enough."""
+BACKGROUND_ENTRIES: Final = 500
+"""Journal entries for which a space's everyday vocabulary stays good enough; a dry run knows no clock."""
 
 
 class Drafts:
@@ -27,7 +26,7 @@ class Drafts:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._vocabularies: dict[str, tuple[Vocabulary, datetime]] = {}
+        self._vocabularies: dict[str, tuple[Vocabulary, int]] = {}
 
     async def draft(
         self, space: str, cluster_id: str, facts: ClusterFacts, decision: Decision
@@ -52,13 +51,13 @@ class Drafts:
 
     async def _vocabulary(self, space: str) -> Vocabulary:
         known = self._vocabularies.get(space)
-        now = datetime.now(UTC)
-        if known is not None and now - known[1] < BACKGROUND_AGE:
-            return known[0]
         async with self._database.read() as connection:
+            seq = await ledger.space_seq(connection, space)
+            if known is not None and seq - known[1] < BACKGROUND_ENTRIES:
+                return known[0]
             texts = await background(connection, space, BACKGROUND_MESSAGES)
         vocabulary = await asyncio.to_thread(_count_words, texts)
-        self._vocabularies[space] = (vocabulary, now)
+        self._vocabularies[space] = (vocabulary, seq)
         return vocabulary
 
 

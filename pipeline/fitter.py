@@ -60,7 +60,7 @@ class ProcessFitter:
 
 
 class InlineFitter:
-    """Fits at once in this process: for short inputs and for tests of the fold."""
+    """Fits at once in this process: for dry runs and for tests of the fold."""
 
     def __init__(self, clusterer: Clusterer) -> None:
         self._clusterer = clusterer
@@ -68,7 +68,9 @@ class InlineFitter:
     def submit(self, vectors: npt.NDArray[np.float32]) -> Future[ClusterFit]:
         """Return the finished fit."""
         future: Future[ClusterFit] = Future()
-        future.set_result(self._clusterer.fit(vectors))
+        # One thread, as the spawned process has: sums over more of them may round otherwise.
+        with threadpool_limits(1):
+            future.set_result(self._clusterer.fit(vectors))
         return future
 
     def close(self) -> None:

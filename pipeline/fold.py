@@ -227,12 +227,31 @@ class SpaceState(Space):
 
     # -- fits ---------------------------------------------------------------------------------------------------------
 
+    @property
+    def idle_needed(self) -> int:
+        """New messages that make a fit worth its price when nothing else is to be done."""
+        return max(self.settings.idle_min_new, int(self.settings.idle_growth * self.fit_size))
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a silence would be used: a fit is under way, or enough is new for one."""
+        return self.fit is not None or self.seen_since_fit >= self.idle_needed
+
+    def was_silent(self, body: Body, at: datetime) -> bool:
+        """Tell whether the space was silent for `idle_gap` before this entry. By event time: an archive has nights too.
+
+        A decision carries a person's time, which says nothing about the community's.
+        """
+        if self.now is None or isinstance(body, Commanded):
+            return False
+        return at - self.now >= self.settings.idle_gap
+
     def _maybe_begin_fit(self, *, idle: bool) -> None:
         if self.fit is not None:
             return
         settings = self.settings
         if idle:
-            needed = settings.idle_min_new
+            needed = self.idle_needed
         elif self.centroids.mean is None:
             needed = settings.first_fit
         else:
@@ -248,14 +267,14 @@ class SpaceState(Space):
         self.fit = FitRequest(
             seen=seen,
             begun_seq=self.seq,
-            due_seq=self.seq + max(1, needed // 2),
+            due_seq=self.seq + max(1, min(needed // 2, settings.fit_lag)),
             refs=tuple(m.ref for m in members),
             vectors=np.stack(vectors),
             oldest=members[0].seq,
         )
 
     def _fitted(self, fitted: Fitted) -> None:
-        self.fit = None
+        self.fit, self.fitted_seq = None, self.seq
         self.floor = fitted.oldest
         apply_fit(self, fitted)
         kept = {

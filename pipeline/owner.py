@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from models.clusterer import ClusterFit
 from pipeline import metrics
@@ -32,8 +32,20 @@ from pipeline.store.commands import save_commands
 from pipeline.store.database import Database
 from pipeline.store.spaces import MessageDetails, load_state, prefetch, save
 
+QUIET: Final = timedelta(seconds=5)
+"""What is on its way through the stages arrives within this time; only after it can a space be silent."""
 IDLE_TICK: Final = timedelta(minutes=10)
 """With nothing to fit, a tick this rarely keeps a quiet space's clock going."""
+
+
+class Watcher(Protocol):
+    """Looks on while a space is folded; a dry run decides where live the outbox wakes the sink."""
+
+    def stops(self, state: SpaceState) -> bool:
+        """Tell, after each arrival, whether to commit here. In the fold's thread; changes nothing."""
+
+    async def look(self, state: SpaceState, changes: Changes) -> None:
+        """See what was committed."""
 
 
 @dataclass(slots=True)
@@ -47,6 +59,8 @@ class Held:
     """Length of the space's vectors, once there is one."""
     resumed: bool = False
     """Taken up at start to finish what was begun, and given back after that: its signals may come to another."""
+    silent: bool = False
+    """A tick said so since the last arrival."""
     last_entry_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
@@ -57,13 +71,28 @@ class Owner:
     ----------
     name : str
         Stable name of this worker; a restart under the same name takes its leases back at once.
+    watcher : Watcher, optional
+        Looks on; batch edges, and so its stops, change no result.
+    quiet : timedelta
+        Wall-clock time without an arrival before which no space counts as silent.
     """
 
-    def __init__(self, name: str, database: Database, settings: FoldSettings, fitter: Fitter) -> None:
+    def __init__(
+        self,
+        name: str,
+        database: Database,
+        settings: FoldSettings,
+        fitter: Fitter,
+        *,
+        watcher: Watcher | None = None,
+        quiet: timedelta = QUIET,
+    ) -> None:
         self.name = name
         self._database = database
         self._settings = settings
         self._fitter = fitter
+        self._watcher = watcher
+        self._quiet = quiet
         self._held: dict[str, Held] = {}
         self._lock = asyncio.Lock()
         self._looked_back = False
@@ -84,10 +113,11 @@ class Owner:
                 else:
                     refusals.append(Refusal(item.partition, item.offset, reason))
             for space, own in by_space.items():
-                self._held[space].resumed = False
+                self._held[space].resumed = self._held[space].silent = False
                 async with self._void_on_failure(space):
                     for part in _parts(own):
-                        await self._take(space, part)
+                        while part:
+                            part = part[await self._take(space, part) :]  # noqa: PLW2901
         return refusals
 
     async def tick(self) -> None:
@@ -96,20 +126,23 @@ class Owner:
             if not self._looked_back:
                 await self._look_back()
             for space, held in list(self._held.items()):
-                now = datetime.now(UTC)
-                if held.running is not None:
-                    due = held.running.done()
-                else:
-                    due = held.state.seen_since_fit >= self._settings.idle_min_new
-                if held.resumed and not due and held.running is None:
+                if held.resumed and not held.state.unfinished:
                     await self._give_back(space)
                     continue
+                at = _tick_time(held, datetime.now(UTC), self._quiet)
                 async with self._void_on_failure(space):
-                    if due or now - held.last_entry_at >= IDLE_TICK:
-                        await self._tick(space, held, now)
+                    if at is not None:
+                        await self._tick(space, held, at)
                     else:
                         async with self._database.write() as connection:
                             await leases.hold(connection, space, held.epoch)
+
+    async def finish(self, space: str) -> None:
+        """Bring a space up to date as a silence would, at once: no more is to come."""
+        async with self._lock:
+            held = await self._hold(space)
+            async with self._void_on_failure(space):
+                await self._tick(space, held, None)
 
     async def release(self) -> None:
         """Give every space back; the next owner need not wait."""
@@ -160,13 +193,15 @@ class Owner:
             self._held[space] = Held(state, epoch, dimensions=_dimensions(state))
         return self._held[space]
 
-    async def _take(self, space: str, arrivals: Sequence[Arrival]) -> None:
+    async def _take(self, space: str, arrivals: Sequence[Arrival]) -> int:
+        """Fold up to all of `arrivals` and commit; return how many."""
         held = await self._hold(space)
         needs = held.state.needs(arrival.body for arrival in arrivals if arrival.body is not None)
         async with self._database.read() as connection:
             await prefetch(connection, held.state, needs)
             batch = _Batch(await offsets(connection, space), await repeated(connection, space, arrivals))
-        await self._in_thread(self._fold, held, arrivals, batch)
+        taken: int = await self._in_thread(self._fold, held, arrivals, batch)
+        arrivals = arrivals[:taken]
         async with self._database.write() as connection:
             await leases.hold(connection, space, held.epoch)
             changes = held.state.drain()
@@ -174,15 +209,18 @@ class Owner:
             await save_commands(connection, held.state, arrivals, batch.entries)
             await save_reactions(connection, space, arrivals)
             await add_counts(connection, space, batch.counts, batch.offsets)
-        self._done(held, changes)
+        await self._done(held, changes)
+        return taken
 
-    async def _tick(self, space: str, held: Held, now: datetime) -> None:
+    async def _tick(self, space: str, held: Held, at: datetime | None) -> None:
+        """Tick at `at`, or (None) bring all up to date."""
         state = held.state
-        base = state.now or now
-        at = base + (now - held.last_entry_at)
         entries: list[Entry] = []
 
         def fold() -> None:
+            if at is None:
+                self._catch_up(held, entries)
+                return
             self._finish_fit(held, entries)
             self._apply(held, Ticked(), at, entries)
 
@@ -191,31 +229,58 @@ class Owner:
             await leases.hold(connection, space, held.epoch)
             changes = state.drain()
             await save(connection, state, changes, entries, {})
-        self._done(held, changes)
+        await self._done(held, changes)
 
-    def _done(self, held: Held, changes: Changes) -> None:
+    async def _done(self, held: Held, changes: Changes) -> None:
         held.state.evict()
         held.last_entry_at = datetime.now(UTC)
         if changes.clusters:
             self.committed.set()
+        if self._watcher is not None:
+            await self._watcher.look(held.state, changes)
 
     async def _in_thread(self, function: Callable[..., Any], *args: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
 
     # -- in the fold's thread ---------------------------------------------------------------------------------
 
-    def _fold(self, held: Held, arrivals: Sequence[Arrival], batch: _Batch) -> None:
-        for arrival in arrivals:
+    def _fold(self, held: Held, arrivals: Sequence[Arrival], batch: _Batch) -> int:
+        """Fold until the watcher stops it; return how many arrivals were taken."""
+        for taken, arrival in enumerate(arrivals):
             stale = arrival.body is not None and held.state.stale(arrival.body)
+            if arrival.body is not None and not stale and self._before(held, arrival.body, arrival.at, batch.entries):
+                return taken
             batch.count(arrival, stale=stale)
             if arrival.body is None or stale:
                 continue
-            request = held.state.fit
-            if request is not None and held.state.seq >= request.due_seq:
-                self._finish_fit(held, batch.entries)
             self._apply(held, arrival.body, arrival.at, batch.entries)
             if arrival.details is not None and isinstance(arrival.body, Posted):
                 batch.details[held.state.seq] = arrival.details
+            if self._watcher is not None and self._watcher.stops(held.state):
+                return taken + 1
+        return len(arrivals)
+
+    def _before(self, held: Held, body: Body, at: datetime, entries: list[Entry]) -> bool:
+        """Apply what is due before an entry; return whether the watcher wants to see that first."""
+        request = held.state.fit
+        if held.state.was_silent(body, at) and held.state.unfinished:
+            self._catch_up(held, entries)
+        elif request is not None and held.state.seq >= request.due_seq:
+            self._finish_fit(held, entries)
+        else:
+            return False
+        return self._watcher is not None and self._watcher.stops(held.state)
+
+    def _catch_up(self, held: Held, entries: list[Entry]) -> None:
+        """Let a silence pass: apply the fit under way, then fit what is new."""
+        if held.state.now is None:
+            return
+        at = held.state.now + self._settings.idle_gap
+        self._finish_fit(held, entries)
+        self._apply(held, Ticked(), at, entries)
+        if held.state.fit is not None:
+            self._finish_fit(held, entries)
+            self._apply(held, Ticked(), at, entries)
 
     def _apply(self, held: Held, body: Body, at: datetime, entries: list[Entry]) -> None:
         state = held.state
@@ -237,6 +302,24 @@ class Owner:
         held.running = None
         metrics.FITS.labels(held.state.space).inc()
         self._apply(held, request.result(fit.labels, fit.mean), held.state.now, entries)
+
+
+def _tick_time(held: Held, now: datetime, quiet: timedelta) -> datetime | None:
+    """Return the event time of the tick that is due, or None.
+
+    A silence is the same in an archive and live: `idle_gap` of event time without an entry. Live it is over when the
+    wall clock is that far beyond the space's own, and nothing of it is still on its way.
+    """
+    state, passed = held.state, now - held.last_entry_at
+    base = state.now if state.now is not None else now
+    if held.running is not None and not held.running.done():
+        return None
+    if held.silent and held.running is not None:
+        return base + passed
+    if not held.silent and state.unfinished and passed >= quiet and base + state.settings.idle_gap <= now:
+        held.silent = True
+        return base + state.settings.idle_gap
+    return base + passed if passed >= IDLE_TICK else None
 
 
 @dataclass(slots=True)

@@ -63,6 +63,8 @@ class Space:
         self.command_ids: set[str] = set()
         """Those ever applied: one that was undone must not come back when it is delivered again."""
         self.fit: FitRequest | None = None
+        self.fitted_seq = 0
+        """Entry of the latest fit's result, since loading."""
         self.floor = 0
         """Entry before which no fit looks any more."""
         self.recent_texts: dict[str, dict[MessageRef, int]] = {}
@@ -89,6 +91,10 @@ class Space:
         """Hand out what changed since the last call."""
         changes, self._changes = self._changes, Changes()
         return changes
+
+    def touched(self, since: int) -> list[Cluster]:
+        """Return the clusters that entries after `since` changed, of those that `drain` has yet to hand out."""
+        return [cluster for cluster in self._changes.clusters.values() if cluster.version > since]
 
     # -- what changed -------------------------------------------------------------------------------------------------
 

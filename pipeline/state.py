@@ -39,8 +39,13 @@ class FoldSettings:
     fit_growth: float = 0.30
     fit_min_new: int = 60
     """A fit follows after `max(fit_min_new, fit_growth * messages of the last fit)` new messages."""
+    fit_lag: int = 32
+    """Entries after which a begun fit is applied, and waited for if late: speed changes no result."""
+    idle_gap: timedelta = timedelta(minutes=10)
+    """A space that was silent for so long is brought up to date before it goes on."""
     idle_min_new: int = 10
-    """A tick (nothing arrived for a while) begins a fit already after this many."""
+    idle_growth: float = 0.05
+    """A silence begins a fit after `max(idle_min_new, idle_growth * messages of the last fit)` new messages."""
     attach_floor: float = 0.5
     """Least cosine, in the centred space, at which a message joins a cluster; a cluster's own spread may ask more."""
     attach_margin: float = 0.05

@@ -181,7 +181,7 @@ class Walk:
         def still() -> bool:
             seq = self.rows("SELECT space, seq FROM spaces ORDER BY space")
             since = time.monotonic()
-            while time.monotonic() - since < 5.0:
+            while time.monotonic() - since < 10.0:
                 if not self.quiet() or self.rows("SELECT space, seq FROM spaces ORDER BY space") != seq:
                     return False
                 time.sleep(1.0)

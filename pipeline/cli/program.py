@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli import benchmarking, checking, dead, deciding, demonstrating, publishing, reading, running, serving
+from pipeline.cli import (
+    benchmarking,
+    checking,
+    dead,
+    deciding,
+    demonstrating,
+    publishing,
+    reading,
+    running,
+    serving,
+    trying,
+)
 
 app = typer.Typer(
     name="groundswell",
@@ -39,5 +50,16 @@ def _options(
     del show_version
 
 
-for _topic in (demonstrating, running, publishing, serving, reading, deciding, dead, checking, benchmarking):
+for _topic in (
+    demonstrating,
+    trying,
+    running,
+    publishing,
+    serving,
+    reading,
+    deciding,
+    dead,
+    checking,
+    benchmarking,
+):
     _topic.register(app)

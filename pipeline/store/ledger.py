@@ -292,6 +292,14 @@ async def space_now(connection: AsyncConnection, space: str) -> datetime:
     return now
 
 
+async def space_seq(connection: AsyncConnection, space: str) -> int:
+    """Return how many entries the space's journal has."""
+    seq: int = (
+        await connection.execute(select(schema.spaces.c.seq).where(schema.spaces.c.space == space))
+    ).scalar_one()
+    return seq
+
+
 async def decided(connection: AsyncConnection, space: str, cluster_id: str) -> int | None:
     """Return the cluster's version that was last decided about."""
     table = schema.decisions

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from models.clusterer import DensityClusterer
 from pipeline.doors import Arrival, arrival_of
-from pipeline.entries import Body, Entry, Fitted
+from pipeline.entries import Body, Entry, Fitted, Ticked
 from pipeline.fitter import InlineFitter
 from pipeline.fold import SpaceState
 from pipeline.received import Received
@@ -228,9 +228,22 @@ class Oracle:
         if body is None or self.state.stale(body):
             return
         request = self.state.fit
-        if request is not None and self.state.seq >= request.due_seq:
+        if self.state.was_silent(body, arrival.at) and self.state.unfinished:
+            self._silence()
+        elif request is not None and self.state.seq >= request.due_seq:
             self._apply(self.fit(), self.state.now)
         self._apply(body, arrival.at)
+
+    def _silence(self) -> None:
+        """Time passes: the fit under way ends, and another follows when enough is new."""
+        assert self.state.now is not None
+        at = self.state.now + self.state.settings.idle_gap
+        for _ in range(2):
+            if self.state.fit is not None:
+                self._apply(self.fit(), self.state.now)
+                self._apply(Ticked(), at)
+            elif self.state.seen_since_fit >= self.state.idle_needed:
+                self._apply(Ticked(), at)
 
     def fit(self) -> Fitted:
         """Return the result of the fit that is due."""

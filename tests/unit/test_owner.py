@@ -63,7 +63,7 @@ def copy_of(template: Path, folder: Path) -> Database:
 
 
 def new_owner(database: Database) -> Owner:
-    return Owner("one", database, SMALL, InlineFitter(clusterer()))
+    return Owner("one", database, SMALL, InlineFitter(clusterer()), quiet=timedelta(0))
 
 
 async def feed(
@@ -224,7 +224,7 @@ async def test_what_a_restart_left_unfitted_is_fitted_without_a_signal(template:
     """The archive was at its end when the worker stopped: nothing comes any more that would wake the space."""
     database = copy_of(template, tmp_path)
     stream = Stream(3)
-    while stream.oracle.state.fit is None:
+    while (request := stream.oracle.state.fit) is None or request.seen < SMALL.idle_min_new:
         stream.add(stream.post())
     owner = await feed(database, stream.arrivals, [])
     owner.close()
@@ -286,5 +286,50 @@ async def test_two_models_in_a_space_without_a_fit_are_refused(template: Path, t
     assert [refusal.reason for refusal in refusals] == [
         "vector of 5 numbers in a space of 12: embedded by another model?"
     ]
+    owner.close()
+    await database.close()
+
+
+async def test_silence_is_the_same_live_and_in_an_archive(template: Path, tmp_path: Path) -> None:
+    """What a tick does once the wall clock says so, the next arrival does when the event times say so."""
+    tables_of = {}
+    for name in ("live", "archive"):
+        database = copy_of(template, tmp_path / name)
+        stream = Stream(5)
+        early, late = [stream.post() for _ in range(16)], stream.post()
+        owner = new_owner(database)
+        for number, signal in enumerate([*early, late]):
+            # a minute apart, so that nothing is silent but the time before the last
+            minute = number if signal is not late else 16 + SMALL.idle_gap / timedelta(minutes=1)
+            at = T0 + timedelta(minutes=minute)
+            signal = signal.model_copy(update={"event": signal.event.model_copy(update={"time": at})})
+            if name == "live" and number == 16:
+                await owner.tick()
+                assert owner._held[SPACE].state.fit is not None
+                await owner.tick()
+            await owner.take(received([arrival_of(signal, frozenset({"en"}))]))
+        tables_of[name] = await tables(database, SMALL)
+        ticks = [row for row in await rows(database, schema.journal) if row.type in {"ticked", "fitted"}]
+        assert [row.type for row in ticks] == ["ticked", "fitted", "ticked"]
+        owner.close()
+        await database.close()
+    assert tables_of["live"] == tables_of["archive"]
+    assert len(tables_of["live"][1]) > 0
+
+
+async def test_a_tick_leaves_a_fit_alone_that_messages_will_apply(template: Path, tmp_path: Path) -> None:
+    """Speed changes no result: only a silence applies a fit before the entry that it is due at."""
+    database = copy_of(template, tmp_path)
+    stream = Stream(3)
+    while stream.oracle.state.fit is None:
+        stream.add(stream.post())
+    owner = Owner("one", database, SMALL, InlineFitter(clusterer()), quiet=timedelta(hours=1))
+    await owner.take(received(stream.arrivals))
+    before = await rows(database, schema.journal)
+    await owner.tick()
+    assert len(await rows(database, schema.journal)) == len(before)
+    owner._quiet = timedelta(0)
+    await owner.tick()
+    assert len(await rows(database, schema.journal)) > len(before)
     owner.close()
     await database.close()

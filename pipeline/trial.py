@@ -1,0 +1,292 @@
+"""A space folded in one process: the real owner, the real sink, a database in a folder that goes away.
+
+What live does over Kafka in its own time happens here at once: whenever a cluster could open, what was folded is
+committed and the sink looks. So a ticket opens at the message that made it due, and no clock has a say.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import tempfile
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from models.clusterer import Clusterer
+from pipeline.book import Book, Moves
+from pipeline.decide import could_open
+from pipeline.doors import Arrival
+from pipeline.file_issues import Sink
+from pipeline.fitter import InlineFitter
+from pipeline.fold import SpaceState
+from pipeline.owner import Owner
+from pipeline.received import Received, Refusal
+from pipeline.records import MessageRef
+from pipeline.settings import PolicySettings
+from pipeline.state import Changes, Cluster, FoldSettings
+from pipeline.store import ledger
+from pipeline.store.assignments import Assignment, assignments
+from pipeline.store.database import Database
+from pipeline.trackers.port import IssueDraft, IssueRef, IssueState
+
+BATCH: Final = 100
+"""Arrivals that go to the owner at once; it stops within them where something is to be seen."""
+_QUOTE: Final = re.compile(r"^- “(.*)”", re.MULTILINE)
+
+
+@dataclass(slots=True)
+class TriedTicket:
+    """A ticket that would have been filed, as it was when it opened."""
+
+    cluster_id: str
+    """The cluster that bears it at the end; another than at its opening where that one merged into it."""
+    kind: str
+    summary: str
+    description: str
+    opened_at: datetime
+    """Event time."""
+    opened_at_message: MessageRef | None
+    """The newest message then."""
+    opened_after: int
+    """How many messages had been posted then."""
+    messages: int
+    authors: int
+    platforms: tuple[str, ...]
+    reason: str
+    members: tuple[MessageRef, ...]
+    """The cluster's messages then."""
+    opened_as: str
+    """The cluster then."""
+    quotes: tuple[str, ...] = ()
+    merged_into: str | None = None
+    """The cluster that took this one in and has a ticket of its own: live, this issue is linked to that as its
+    duplicate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What came of a trial."""
+
+    tickets: list[TriedTicket]
+    assignments: list[Assignment]
+    """One a message, in order of their arrival."""
+    moves: list[Moves]
+    """One a fit, from the first ticket on."""
+
+
+@dataclass(slots=True)
+class Recorder:
+    """A tracker that keeps what is written to it."""
+
+    name: str = "local"
+    search_lag_s: tuple[float, ...] = ()
+    drafts: list[IssueDraft] = field(default_factory=list)
+    comments: dict[str, str] = field(default_factory=dict)
+
+    def create(self, draft: IssueDraft) -> IssueRef:
+        """See `Tracker.create`."""
+        self.drafts.append(draft)
+        return self._ref(len(self.drafts))
+
+    def find(self, label: str) -> list[IssueRef]:
+        """See `Tracker.find`."""
+        return [self._ref(number) for number, draft in enumerate(self.drafts, start=1) if draft.label == label]
+
+    def read(self, issue_id: str) -> IssueState | None:
+        """See `Tracker.read`."""
+        draft = self.drafts[int(issue_id) - 1]
+        return IssueState(
+            self._ref(int(issue_id)), draft.summary, draft.description, "open", done=False, updated_at=None,
+            labels=(draft.label, *draft.labels),
+        )  # fmt: skip
+
+    def update(self, issue_id: str, draft: IssueDraft) -> None:
+        """See `Tracker.update`."""
+        self.drafts[int(issue_id) - 1] = draft
+
+    def put_comment(self, issue_id: str, comment_id: str | None, text: str) -> str:  # noqa: ARG002 (the port's)
+        """See `Tracker.put_comment`."""
+        self.comments[issue_id] = text
+        return f"c{issue_id}" if text else ""
+
+    def check(self) -> list[str]:
+        """See `Tracker.check`."""
+        return []
+
+    def _ref(self, number: int) -> IssueRef:
+        return IssueRef(str(number), f"DRY-{number}", "")
+
+
+class Trial:
+    """One run. Made by `trying`; `feed` it, then `end` it."""
+
+    def __init__(
+        self, space: str, database: Database, fold: FoldSettings, policy: PolicySettings, clusterer: Clusterer
+    ) -> None:
+        self.space = space
+        self.tickets: list[TriedTicket] = []
+        self._database = database
+        self._policy = policy
+        self._fold = fold
+        self._tracker = Recorder()
+        self._sink = Sink(database, self._tracker, policy, "auto")
+        self._owner = Owner("trial", database, fold, InlineFitter(clusterer), watcher=self)
+        self._book = Book()
+        self._moves: list[Moves] = []
+        self._offset = 0
+        self._by_label: dict[str, TriedTicket] = {}
+        self._ticketed: set[str] = set()
+        # of the look before
+        self._seen_seq = 0
+        self._fitted_seq = 0
+        self._counts: dict[str, int] = {}
+        self._echoes: dict[str, int] = {}
+        self._wait: dict[str, int] = {}
+        self._due: dict[str, datetime] = {}
+
+    async def feed(self, arrivals: Sequence[Arrival]) -> list[tuple[Arrival, Refusal]]:
+        """Fold arrivals, and file what is due meanwhile; return those that were refused."""
+        refused = []
+        for start in range(0, len(arrivals), BATCH):
+            batch = arrivals[start : start + BATCH]
+            first = self._offset
+            received = [Received(arrival, 0, first + number, 0.0) for number, arrival in enumerate(batch)]
+            self._offset += len(batch)
+            refused += [(batch[one.offset - first], one) for one in await self._owner.take(received)]
+        return refused
+
+    async def end(self) -> Tried:
+        """Let a silence pass, and what waits for its time; return the result."""
+        if self._book.posted:
+            await self._owner.finish(self.space)
+            for _ in range(int(self._policy.settle / self._fold.idle_gap) + 1):
+                if not self._due:
+                    break
+                await self._owner.finish(self.space)
+        for ticket in self.tickets:
+            survivor = self._book.survivor(ticket.cluster_id)
+            if survivor != ticket.cluster_id and survivor not in self._ticketed:
+                self._ticketed.add(survivor)
+                ticket.cluster_id = survivor
+            elif survivor != ticket.cluster_id:
+                ticket.merged_into = survivor
+        return Tried(self.tickets, await assignments(self._database, self.space), self._moves)
+
+    def close(self) -> None:
+        """Free the owner's thread."""
+        self._owner.close()
+
+    # -- what the owner asks ------------------------------------------------------------------------------------------
+
+    def stops(self, state: SpaceState) -> bool:
+        """See `Watcher.stops`."""
+        touched = state.touched(self._seen_seq)
+        self._seen_seq = state.seq
+        if state.fitted_seq != self._fitted_seq:
+            return True
+        found = False
+        for cluster in touched:
+            if cluster.cluster_id in self._ticketed:
+                continue
+            if cluster.count == self._counts.get(cluster.cluster_id, 0):
+                # Touched and no bigger: perhaps one more echo, which counts as a person.
+                self._echoes[cluster.cluster_id] = self._echoes.get(cluster.cluster_id, 0) + 1
+            self._counts[cluster.cluster_id] = cluster.count
+            found = found or self._may_open(cluster)
+        return found or any(state.now >= at for at in self._due.values() if state.now is not None)
+
+    async def look(self, state: SpaceState, changes: Changes) -> None:
+        """See `Watcher.look`."""
+        fitted = state.fitted_seq != self._fitted_seq
+        self._fitted_seq, self._seen_seq = state.fitted_seq, state.seq
+        moves = self._book.update(changes, self._ticketed)
+        if fitted:
+            # What a fit changed may be anything: wait for nothing any more.
+            self._wait.clear()
+            if self._ticketed:
+                self._moves.append(moves)
+        for cluster in changes.clusters.values():
+            self._counts[cluster.cluster_id] = cluster.count
+            self._echoes[cluster.cluster_id] = max(0, self._book.size(cluster.cluster_id) - cluster.count)
+        due = [name for name, at in self._due.items() if state.now is not None and state.now >= at]
+        wanted = {c.cluster_id: c for c in changes.clusters.values() if self._may_open(c)}
+        wanted |= {name: state.clusters[name] for name in due}
+        for cluster in sorted(wanted.values(), key=lambda one: one.number):
+            await self._consider(cluster)
+
+    def _may_open(self, cluster: Cluster) -> bool:
+        name = cluster.cluster_id
+        messages = cluster.count + self._echoes.get(name, 0)
+        if name in self._ticketed or name in self._due or messages < self._wait.get(name, 0):
+            return False
+        return could_open(cluster, messages, self._policy)
+
+    async def _consider(self, cluster: Cluster) -> None:
+        name = cluster.cluster_id
+        self._due.pop(name, None)
+        before = len(self._tracker.drafts)
+        decision = await self._sink.consider(self.space, name)
+        async with self._database.read() as connection:
+            row = await ledger.ticket(connection, self.space, name)
+            now = await ledger.space_now(connection, self.space)
+        if row is not None:
+            self._ticketed.add(name)
+        if row is not None and len(self._tracker.drafts) > before:
+            self._opened(name, row, now)
+        elif row is not None and row.label in self._by_label:
+            self._by_label[row.label].cluster_id = name
+        elif decision is not None and decision.due_at is not None:
+            self._due[name] = decision.due_at
+        elif decision is not None and decision.rule == "people":
+            # Reactions may bring it before messages do.
+            silent = self._policy.reaction_share * self._policy.min_people
+            missing = self._policy.min_people - silent - self._book.people_within(name, self._policy.window)
+            self._wait[name] = self._book.size(name) + max(0, int(missing))
+
+    def _opened(self, name: str, row: ledger.Ticket, now: datetime) -> None:
+        draft = self._tracker.drafts[-1]
+        ticket = TriedTicket(
+            cluster_id=name,
+            kind=row.kind,
+            summary=row.summary,
+            description=draft.description,
+            opened_at=now,
+            opened_at_message=self._book.newest,
+            opened_after=self._book.posted,
+            messages=row.messages,
+            authors=row.people,
+            platforms=tuple(row.platforms),
+            reason=row.reason,
+            members=self._book.members(name),
+            opened_as=name,
+            quotes=tuple(_QUOTE.findall(self._tracker.comments.get(row.issue_id, ""))),
+        )
+        self.tickets.append(ticket)
+        self._by_label[row.label] = ticket
+
+
+@contextlib.asynccontextmanager
+async def trying(space: str, fold: FoldSettings, policy: PolicySettings, clusterer: Clusterer) -> AsyncIterator[Trial]:
+    """Open a trial with a database of its own, which is removed at the end."""
+    with tempfile.TemporaryDirectory(prefix="groundswell-dry-") as folder:
+        database = Database(f"sqlite+aiosqlite:///{Path(folder) / 'groundswell.db'}")
+        await database.migrate()
+        trial = Trial(space, database, fold, policy, clusterer)
+        try:
+            yield trial
+        finally:
+            trial.close()
+            await database.close()
+
+
+def in_order(arrivals: Iterable[Arrival]) -> int:
+    """Return how many arrivals are earlier than one before them."""
+    newest: datetime | None = None
+    late = 0
+    for arrival in arrivals:
+        late += newest is not None and arrival.at < newest
+        newest = arrival.at if newest is None else max(newest, arrival.at)
+    return late
