@@ -1,4 +1,4 @@
-"""`groundswell dry-run`: which tickets would these settings have made on an archive?
+"""`groundswell dry-run`: the tickets that these settings would have made on an archive.
 
 The parts that run live, in one process and in one order: the archive's connector, the reader of the embed stage, the
 door of the cluster stage, and a `Trial` with owner and sink. No broker, no server, no tracker, and no clock: the same
@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
 from connectors.archive import ArchiveConnector
 from connectors.archive_file import read_lines
-from connectors.contract import Published, Refused
+from connectors.contract import Refused
 from models.clusterer import DensityClusterer
 from models.embedder import Embedder, ModelFilesError, SentenceEmbedder, model_name
 from models.kinds import train_kinds
@@ -125,12 +126,13 @@ async def dry_run(settings: Settings, archive: Path, reader: Reader, progress: P
     reading = Reading()
     chunks = read_archive(connector, reader, frozenset(settings.model.languages), reading)
     arrivals: list[Arrival] = await anext(chunks, [])
-    policy = settings.policy
+    policy, fold = settings.policy, settings.clusters.fold()
     if not reading.timed:
-        # A second a line is an order, not an age.
+        # A second a line is an order, not an age: nothing can be said of what asks for hours, or for minutes.
         policy = policy.model_copy(update={"settle": timedelta(0)})
+        fold = replace(fold, raid_window=timedelta(0))
     clusterer = DensityClusterer(min_cluster_size=settings.clusters.min_cluster_size)
-    async with trying(settings.space, settings.clusters.fold(), policy, clusterer) as trial:
+    async with trying(settings.space, fold, policy, clusterer) as trial:
         while arrivals:
             for arrival, refusal in await trial.feed(arrivals):
                 reading.refuse(f"{archive}: {arrival.type} of {arrival.at.isoformat()}", refusal.reason)
@@ -148,27 +150,30 @@ async def read_archive(
     connector: ArchiveConnector, reader: Reader, languages: frozenset[str], reading: Reading
 ) -> AsyncIterator[list[Arrival]]:
     """Yield what the cluster stage would be given, in chunks of at most `CHUNK`; `reading` fills up meanwhile."""
-    events: list[Event] = []
     offset = 0
+    async for events in _chunks(connector, reading):
+        reading.timed = reading.timed and (offset > 0 or connector.timed)
+        yield await in_daemon_thread(partial(_read, reader, events, offset, languages, reading))
+        offset += len(events)
+
+
+async def _chunks(connector: ArchiveConnector, reading: Reading) -> AsyncIterator[list[Event]]:
+    events: list[Event] = []
     newest: datetime | None = None
     async for item in connector.receive({}):
         reading.lines = connector.lines
         if isinstance(item, Refused):
             reading.refuse(item.where, item.reason)
             continue
-        assert isinstance(item, Published)
         events.append(item.event)
         reading.late += newest is not None and item.event.time < newest
         newest = item.event.time if newest is None else max(newest, item.event.time)
         if len(events) == CHUNK:
-            reading.timed = reading.timed and (offset > 0 or connector.timed)
-            yield await in_daemon_thread(lambda: _read(reader, events, offset, languages, reading))
-            offset += len(events)
+            yield events
             events = []
     reading.lines, reading.notes = connector.lines, connector.notes()
-    reading.timed = reading.timed and (offset > 0 or connector.timed)
     if events:
-        yield await in_daemon_thread(lambda: _read(reader, events, offset, languages, reading))
+        yield events
 
 
 def _read(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,27 +31,26 @@ class Reader:
         self, events: Sequence[Event], origins: Sequence[Origin], vectors: npt.NDArray[np.float32]
     ) -> list[Signal]:
         """Return one signal per event, in order, given what `vectors` returned. Blocks; call it off the event loop."""
-        texts = _texts(events)
-        prediction = self.kinds.predict(texts, vectors) if texts else None
-        rows = iter(range(len(texts)))
+        # A repeated text is read once here too; in one call of the embedder it has one vector.
+        first = {text: row for row, text in reversed(list(enumerate(_texts(events))))}
+        rows = sorted(first.values())
+        texts = sorted(first, key=first.__getitem__)
+        readings: dict[str, dict[str, Any]] = {}
+        if texts:
+            prediction = self.kinds.predict(texts, vectors[rows])
+            readings = {
+                text: {
+                    "kinds": _kinds(prediction, place),
+                    "language": detect(text).code,
+                    "model": self.embedder.name,
+                    "vector": pack_vector(vectors[row]),
+                }
+                for place, (text, row) in enumerate(zip(texts, rows, strict=True))
+            }
         return [
-            self._signal(event, origin, prediction, next(rows), vectors)
-            if prediction is not None and _carries_text(event)
-            else Signal(event=event, origin=origin)
+            Signal(event=event, origin=origin, **(readings[event.data.text or ""] if _carries_text(event) else {}))
             for event, origin in zip(events, origins, strict=True)
         ]
-
-    def _signal(
-        self, event: Event, origin: Origin, prediction: KindPrediction, row: int, vectors: npt.NDArray[np.float32]
-    ) -> Signal:
-        return Signal(
-            event=event,
-            origin=origin,
-            kinds=_kinds(prediction, row),
-            language=detect(event.data.text or "").code,
-            model=self.embedder.name,
-            vector=pack_vector(vectors[row]),
-        )
 
 
 def _texts(events: Sequence[Event]) -> list[str]:

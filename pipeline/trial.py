@@ -32,7 +32,7 @@ from pipeline.store.assignments import Assignment, assignments
 from pipeline.store.database import Database
 from pipeline.trackers.port import IssueDraft, IssueRef, IssueState
 
-BATCH: Final = 100
+BATCH: Final = 250
 """Arrivals that go to the owner at once; it stops within them where something is to be seen."""
 _QUOTE: Final = re.compile(r"^- “(.*)”", re.MULTILINE)
 

@@ -1,4 +1,4 @@
-"""`dry-run`: which tickets would these settings have made on an archive?"""
+"""`dry-run`: the tickets that these settings would have made on an archive."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def _print_reading(archive: Path, reading: Reading) -> None:
     for text in reading.notes:
         note(text)
     if not reading.timed:
-        note(f"{archive}: no times: a line counts as a second, and policy.settle is left out")
+        note(f"{archive}: no times: a line counts as a second; policy.settle and the guard against raids are left out")
     if reading.late:
         note(f"{archive}: {reading.late:,} lines have a time before that of an earlier line; taken in the file's order")
     if reading.refusals:

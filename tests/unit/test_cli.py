@@ -29,6 +29,7 @@ from pipeline.settings import STAGES, Stage
 
 COMMANDS = [
     ["demo"],
+    ["dry-run"],
     ["run"],
     ["migrate"],
     ["publish"],

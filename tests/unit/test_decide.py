@@ -7,12 +7,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.decide import Action, ClusterFacts, Decision, Filed, Mode, decide, weigh
+from models.kind_names import KINDS
+from pipeline.decide import Action, ClusterFacts, Decision, Filed, Mode, could_open, decide, weigh
 from pipeline.settings import PolicySettings
+from pipeline.state import Cluster
 
 NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -209,3 +212,56 @@ def test_more_people_or_reactions_never_close_what_would_open(facts: ClusterFact
 def test_those_who_only_react_never_open_anything_alone(facts: ClusterFacts) -> None:
     alone = replace(facts, people_in_window=1, copied=())
     assert decide(alone, None, POLICY, "auto").action is SKIP
+
+
+@given(
+    kind=st.sampled_from(KINDS),
+    people=st.integers(0, 12),
+    echoes=st.integers(0, 3),
+    reacting=st.integers(0, 90),
+    cap=st.floats(1, 5),
+    flags=st.tuples(*[st.booleans()] * 7),
+    mode=st.sampled_from(["auto", "approve", "shadow"]),
+)
+def test_what_would_open_is_never_ruled_out_by_the_cheap_look(
+    kind: str, people: int, echoes: int, reacting: int, cap: float, flags: tuple[bool, ...], mode: Mode
+) -> None:
+    established, held, merged, muted, promoted, tagged, rejected = flags
+    messages = people + echoes
+    policy = POLICY.model_copy(update={"person_cap": cap, "repeat_weight": 1.0, "hold_release": 1.3, "min_people": 6})
+    facts = replace(
+        FACTS,
+        kind=kind,
+        people=people,
+        people_in_window=people,
+        messages=messages,
+        reacting=reacting,
+        repeats=((echoes + 1, 1),) if people and echoes else (),
+        rejected=rejected,
+        established=established,
+        held_by=1 if held else None,
+        merged_into=2 if merged else None,
+        muted=muted,
+        promoted=promoted,
+        tags=("vip",) if tagged else (),
+    )
+    cluster = Cluster(
+        cluster_id="c",
+        number=4,
+        born_seq=1,
+        total=np.zeros(2),
+        count=people,
+        log_kinds=np.array([0.0 if name == kind else -1.0 for name in KINDS]),
+        threshold=0.5,
+        established_seq=1 if established else None,
+        held_by="other" if held else None,
+        merged_into="other" if merged else None,
+        muted=muted,
+        rejected=rejected,
+        promoted=promoted,
+        tags=facts.tags,
+    )
+    if decide(facts, None, policy, mode).action in {Action.OPEN, Action.PROPOSE}:
+        assert could_open(cluster, messages, policy)
+    if muted or merged or rejected:
+        assert not could_open(cluster, messages, policy)
