@@ -165,9 +165,9 @@ class SentenceEmbedder:
         self._model.encode(list(texts), batch_size=batch_size, show_progress_bar=False)
 
 
-def model_name(name_or_path: str | Path | None = None) -> str:
+def model_name(name_or_path: str | Path | None = None, sha256: str | None = None) -> str:
     """Return the name that the model would have when loaded, in a fraction of the time; raises what `load` raises."""
-    return _found(name_or_path, None)[1]
+    return _found(name_or_path, sha256)[1]
 
 
 def _found(name_or_path: str | Path | None, sha256: str | None) -> tuple[Path, str]:

@@ -201,7 +201,8 @@ def _barred(facts: ClusterFacts, policy: PolicySettings, weight: Weight) -> Deci
         return Decision(Action.SKIP, "kind", f"mostly of kind {facts.kind}; tickets are for {', '.join(policy.kinds)}")
     if facts.held_by is not None and weight.total < policy.hold_release * policy.min_people:
         return Decision(Action.SKIP, "held", f"close to #{facts.held_by}, and not surely another matter")
-    clear = facts.clear_people
+    # Who lets the unsure make tickets too asks nobody to be clear.
+    clear = facts.clear_people if "unsure" not in policy.kinds else None
     if clear is not None and clear < max(1, policy.clear_share * facts.people_in_window) and not facts.tags:
         reason = f"{clear} of {facts.people_in_window} people said it so clearly that its kind is sure"
         return Decision(Action.SKIP, "unsure", reason)

@@ -96,16 +96,16 @@ def load_reader(settings: Settings, *, cache: bool = True) -> Reader:
     FatalError
         When model files are missing or not the expected ones, or the cache cannot be used.
     """
-    named, threads = settings.model.name, settings.model.threads
+    model = settings.model
 
     def load() -> Embedder:
         try:
-            return SentenceEmbedder.load(named, threads=threads)
+            return SentenceEmbedder.load(model.name, model.sha256, threads=model.threads)
         except ModelFilesError as exc:
             raise FatalError(str(exc)) from exc
 
     try:
-        name = model_name(named)
+        name = model_name(model.name, model.sha256)
     except ModelFilesError as exc:
         raise FatalError(str(exc)) from exc
     embedder = CachedEmbedder(name, load, settings.cache_dir / FILE if cache else None)

@@ -14,12 +14,13 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from connectors.archive import ArchiveConnector
+from connectors.contract import Received
 from connectors.outgoing import Tally
 from connectors.publisher import Publisher
 from connectors.run import run
@@ -38,6 +39,26 @@ T = TypeVar("T")
 POLL_S: Final = 0.2
 ARCHIVE: Final = Path(__file__).parent.parent / "connectors" / "data" / "quillstone.jsonl"
 REDELIVERED: Final = "redelivered"
+
+
+class Slow:
+    """The archive connector, so many lines a second."""
+
+    name = ArchiveConnector.name
+
+    def __init__(self, archive: ArchiveConnector, per_second: float) -> None:
+        self._archive, self._per_second = archive, per_second
+
+    @property
+    def instance(self) -> str:
+        """See `Connector.instance`."""
+        return self._archive.instance
+
+    async def receive(self, after: Mapping[str, str]) -> AsyncIterator[Received]:
+        """See `Connector.receive`."""
+        async for item in self._archive.receive(after):
+            yield item
+            await asyncio.sleep(1.0 / self._per_second)
 
 
 class Walk:
@@ -106,7 +127,9 @@ class Walk:
 
     # -- in ---------------------------------------------------------------------------------------------------
 
-    def publish(self, lines: Iterable[Mapping[str, Any]] | Path, space: str) -> Tally:
+    def publish(
+        self, lines: Iterable[Mapping[str, Any]] | Path, space: str, *, per_second: float | None = None
+    ) -> Tally:
         """Publish an archive to its end, through `connectors.run`; lines become a file of their own first."""
         if isinstance(lines, Path):
             path = lines
@@ -116,7 +139,9 @@ class Walk:
 
         async def main() -> Tally:
             async with Publisher(self.bootstrap, self.prefix) as publisher:
-                return await run(ArchiveConnector(path, space), publisher, resume=False)
+                archive = ArchiveConnector(path, space)
+                connector = archive if per_second is None else Slow(archive, per_second)
+                return await run(connector, publisher, resume=False)
 
         return asyncio.run(main())
 

@@ -156,7 +156,7 @@ def test_a_comparison_pairs_by_messages_and_not_by_id(plain: DryRun, tmp_path: P
     assert [{name[0] for _, name in one.ids} for one in found.new] == [{"n"}]
     assert len(found.same) == 5
     assert all(len(was.ids & now.ids) > 0.9 * len(was.ids | now.ids) for was, now in found.same)
-    assert all(was.cluster_id != now.cluster_id for was, now in found.same)
+    assert any(was.cluster_id != now.cluster_id for was, now in found.same)
     assert (found.moved, found.messages) == (0, len(rows))
     same = compare(read_tickets(tmp_path / "before"), read_tickets(tmp_path / "before"))
     assert (same.gone, same.new, same.moved) == ([], [], 0)
@@ -197,7 +197,8 @@ def test_identical_texts_are_one_raid_or_one_cluster(tmp_path: Path) -> None:
     assert {(one.status, one.reason) for one in raid.assignments} == {("aside", "raid")}
     slow = [row | {"time": 1_700_000_000 + 900 * number} for number, row in enumerate(rows)]
     one = run(written(tmp_path / "b.jsonl", slow)).tried
-    assert len(one.tickets) == 1
+    # five at most count of those who only repeat one text
+    assert one.tickets == []
     assert len({place.cluster_id for place in one.assignments}) == 1
 
 
