@@ -117,7 +117,7 @@ class Owner:
                 async with self._void_on_failure(space):
                     for part in _parts(own):
                         while part:
-                            part = part[await self._take(space, part) :]  # noqa: PLW2901
+                            part = part[await self._take(space, part) :]
         return refusals
 
     async def tick(self) -> None:
