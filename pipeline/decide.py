@@ -16,6 +16,7 @@ import numpy as np
 from models.kind_names import KINDS
 from pipeline.settings import PolicySettings
 from pipeline.state import Cluster
+from pipeline.watch import Rising
 
 Mode = Literal["shadow", "approve", "auto"]
 
@@ -26,6 +27,8 @@ class Action(StrEnum):
     SKIP = "skip"
     PROPOSE = "propose"
     """It would open, but the space's mode leaves that to a person (`groundswell promote`)."""
+    WATCH = "watch"
+    """More people say it than before, by more than chance, and it is no ticket yet; nothing is written."""
     OPEN = "open"
     UPDATE = "update"
 
@@ -68,6 +71,8 @@ class ClusterFacts:
     """Distinct people who reacted or voted for it, without those who said it, and the votes of a score."""
     proposed: bool = False
     """The last decision proposed it."""
+    rising: Rising | None = None
+    """More people said it of late than before, by more than chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +111,7 @@ def decide(facts: ClusterFacts, filed: Filed | None, policy: PolicySettings, mod
     if facts.rejected:
         return Decision(Action.SKIP, "rejected", "no feedback, said a person")
     decision = _about_ticket(facts, filed, policy) if filed is not None else _about_opening(facts, policy, mode)
-    if mode == "shadow" and decision.action is not Action.SKIP:
+    if mode == "shadow" and decision.action not in {Action.SKIP, Action.WATCH}:
         return Decision(Action.SKIP, "shadow", f"shadow mode: would {decision.action} ({decision.reason})")
     return decision
 
@@ -175,6 +180,32 @@ def _about_opening(facts: ClusterFacts, policy: PolicySettings, mode: Mode) -> D
     weight = weigh(facts, policy)
     if (barred := _barred(facts, policy, weight)) is not None:
         return barred
+    decision = _ripe(facts, policy, mode, weight)
+    rising = facts.rising
+    if decision.action is not Action.SKIP or decision.rule == "quiet" or rising is None:
+        return decision
+    if facts.now - facts.last_at >= rising.window:
+        return decision
+    if policy.watch.opens:
+        if mode == "approve":
+            return Decision(Action.PROPOSE, "watch", f"waits for a person's `promote` ({_rise(rising, facts)})")
+        return Decision(Action.OPEN, "watch", f"{_rise(rising, facts)}; {_people(facts)}")
+    due_at = min(facts.last_at + rising.window, decision.due_at or facts.last_at + rising.window)
+    return Decision(Action.WATCH, "rising", f"{_rise(rising, facts)}; no ticket yet: {decision.reason}", due_at)
+
+
+def _rise(rising: Rising, facts: ClusterFacts) -> str:
+    rise = rising.rise
+    odds = f"1 in {1 / rise.chance:,.0f}" if rise.chance > 1e-9 else "less than 1 in a billion"
+    words = f"{rise.recent} people within {span(rising.window)}, {_number(rise.expected)} expected (chance {odds})"
+    if rising.release is not None and rising.release_at is not None:
+        words += f", rises since release {rising.release}, {span(facts.last_at - rising.release_at)} ago"
+    if rising.new_platforms:
+        words += f", now on {', '.join(rising.new_platforms)} too"
+    return words
+
+
+def _ripe(facts: ClusterFacts, policy: PolicySettings, mode: Mode, weight: Weight) -> Decision:
     kept = facts.proposed and mode == "approve" and weight.total >= policy.hysteresis * policy.min_people
     if weight.total < policy.min_people and not kept:
         return Decision(Action.SKIP, "people", _too_few(facts, policy, weight))

@@ -93,6 +93,24 @@ class ClusterSettings(_Section):
         )
 
 
+class WatchSettings(_Section):
+    """Early warning: when a cluster is on watch, before it is a ticket (`pipeline.watch` has the rule)."""
+
+    false_alarms: Annotated[float, Field(ge=0, le=100)] = Field(
+        0.25, description="false alarms a week to be expected at most in a space where nothing changes; 0: no watch"
+    )
+    window_days: Annotated[int, Field(ge=1, le=30)] = Field(1, description="days whose people are compared")
+    baseline: Annotated[int, Field(ge=7, le=120)] = Field(28, description="windows before that they are compared with")
+    min_history: Annotated[int, Field(ge=3)] = Field(7, description="such windows that must lie in the space's past")
+    min_people: Annotated[int, Field(ge=2)] = Field(4, description="people in the window below which nothing is said")
+    opens: bool = Field(default=False, description="let a watch open a ticket, or propose it, at once")
+
+    @property
+    def window(self) -> timedelta:
+        """The window as a time; whole days, so that the hours of the day cancel."""
+        return timedelta(days=self.window_days)
+
+
 class PolicySettings(_Section):
     """When a cluster becomes a ticket. It speaks of people, not of messages."""
 
@@ -141,6 +159,7 @@ class PolicySettings(_Section):
     update_growth: Annotated[float, Field(gt=1)] = Field(2.0, description="growth in people that updates a ticket")
     update_people: Annotated[int, Field(ge=1)] = Field(3, description="least number of new people of such a growth")
     min_update_gap: timedelta = Field(timedelta(hours=24), description="least time between two updates of a ticket")
+    watch: WatchSettings = WatchSettings()
 
 
 class JiraConfig(_Section):

@@ -36,6 +36,8 @@ def register(app: typer.Typer) -> None:
     app.command("status")(status)
     app.command("tickets")(tickets)
     app.command("why")(why)
+    app.command("watch")(watch)
+    app.command("agenda")(agenda)
 
 
 def status(*, as_json: AsJson = False) -> None:
@@ -145,6 +147,57 @@ def ticket_table(found: list[Ticket]) -> Group:
         )
     troubles = [shown(f"#{one.number}: {one.problem}", style="yellow") for one in found if one.problem]
     return Group(grid, *troubles)
+
+
+def watch(*, as_json: AsJson = False) -> None:
+    """List what is on watch: more people say it than before, by more than chance, and it is no ticket yet.
+
+    The setting policy.watch.false_alarms says how many false alarms a week to expect at most.
+
+    Example: groundswell watch
+
+    Example: groundswell watch --json
+    """
+    settings = Settings.load()
+    _list_talks(settings, ("watch",), None, "nothing is on watch", as_json=as_json)
+
+
+def agenda(*, as_json: AsJson = False) -> None:
+    """List the questions that people ask, most people first: an agenda for an AMA, or a FAQ.
+
+    Example: groundswell agenda
+
+    Example: groundswell agenda --json
+    """
+    settings = Settings.load()
+    _list_talks(settings, None, "question", "no cluster of questions", as_json=as_json)
+
+
+def _list_talks(
+    settings: Settings, actions: tuple[str, ...] | None, kind: str | None, none: str, *, as_json: bool
+) -> None:
+    # Imported here: it takes scikit-learn along, seconds that only these commands should pay.
+    from pipeline.store.lists import talks
+
+    found = with_database(settings, lambda database: talks(database, settings.space, actions=actions, kind=kind))
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        say(f"{none} in space {settings.space}; `groundswell status` shows what has arrived")
+        return
+    grid = table(">cluster", ">people", ">messages", "platforms", "last", "typical message", "decision")
+    for one in found:
+        grid.add_row(
+            f"#{one.number}",
+            str(one.people),
+            str(one.messages),
+            shown(", ".join(one.platforms)),
+            f"{one.last_at:%Y-%m-%d %H:%M}",
+            shown(one.name or one.quote, QUOTE_CHARS),
+            shown(one.reason or "none yet"),
+        )
+    console().print(grid)
 
 
 def why(

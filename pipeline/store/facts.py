@@ -18,6 +18,7 @@ from pipeline.records import MessageRef
 from pipeline.settings import PolicySettings
 from pipeline.state import Status
 from pipeline.store import schema
+from pipeline.store.rates import find_rising
 
 EVIDENCE_MESSAGES = 400
 """Newest messages that summary and quotes are taken from; more would not change what is typical."""
@@ -71,6 +72,7 @@ async def cluster_facts(
         return None
     numbers = await _numbers(connection, space, [row.held_by, row.merged_into])
     last_at = max((m.last_at for m in said), default=row.now)
+    rising = None if row.merged_into else await find_rising(connection, space, cluster_id, last_at, policy.watch)
     voices = await _voices(connection, and_(mine, messages.c.posted_at > last_at - policy.window))
     facts = ClusterFacts(
         number=row.number,
@@ -94,6 +96,7 @@ async def cluster_facts(
         repeats=voices.repeats,
         copied=voices.copied,
         reacting=await _reacting(connection, mine, policy),
+        rising=rising,
         proposed=await _proposed(connection, space, cluster_id),
     )
     return facts, row.version

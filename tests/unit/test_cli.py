@@ -39,6 +39,8 @@ COMMANDS = [
     ["status"],
     ["tickets"],
     ["why"],
+    ["watch"],
+    ["agenda"],
     ["tag"],
     ["promote"],
     ["mute"],
@@ -140,7 +142,7 @@ def test_a_stack_trace_only_when_asked_for(groundswell: Run, monkeypatch: pytest
         main(["settings"])
 
 
-@pytest.mark.parametrize("arguments", [["tickets"], ["why", "1"], ["status"]], ids=" ".join)
+@pytest.mark.parametrize("arguments", [["tickets"], ["why", "1"], ["watch"], ["agenda"], ["status"]], ids=" ".join)
 def test_reading_without_a_database_says_what_makes_one(groundswell: Run, arguments: list[str]) -> None:
     code, out, err = groundswell(*arguments)
     assert (code, out) == (1, "")

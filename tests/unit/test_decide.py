@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from models.kind_names import KINDS
 from pipeline.decide import Action, ClusterFacts, Decision, Filed, Mode, could_open, decide, weigh
-from pipeline.settings import PolicySettings
+from pipeline.settings import PolicySettings, WatchSettings
 from pipeline.state import Cluster
+from pipeline.watch import Rise, Rising
 
 NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -265,3 +266,48 @@ def test_what_would_open_is_never_ruled_out_by_the_cheap_look(
         assert could_open(cluster, messages, policy)
     if muted or merged or rejected:
         assert not could_open(cluster, messages, policy)
+
+
+RISING = Rising(
+    Rise(recent=6, expected=0.5, chance=0.0001, level=0.001),
+    window=DAY,
+    new_platforms=("reddit",),
+    release="5.3",
+    release_at=NOW - HOUR - 2 * DAY,
+)
+
+
+def test_a_watch_says_what_rose_and_what_is_missing() -> None:
+    facts = replace(FACTS, people_in_window=7, rising=RISING)
+    assert decide(facts, None, POLICY, "auto") == Decision(
+        Action.WATCH,
+        "rising",
+        "6 people within 24 hours, 0.5 expected (chance 1 in 10,000), rises since release 5.3, 2 days ago, "
+        "now on reddit too; no ticket yet: 7 of 8 people within 30 days",
+        NOW - HOUR + DAY,
+    )
+    assert decide(facts, None, POLICY, "shadow").action is Action.WATCH
+
+
+@pytest.mark.parametrize(
+    ("change", "action"),
+    [
+        ({"established": False}, Action.WATCH),
+        ({"people_in_window": 8}, Action.OPEN),
+        ({"kind": "praise"}, SKIP),
+        ({"held_by": 2}, SKIP),
+        ({"muted": True}, SKIP),
+        ({"clear_people": 0}, SKIP),
+        ({"last_at": NOW - DAY}, SKIP),
+    ],
+)
+def test_what_is_watched(change: dict[str, Any], action: Action) -> None:
+    facts = replace(replace(FACTS, people_in_window=7, rising=RISING), **change)
+    assert decide(facts, None, POLICY, "auto").action is action
+
+
+def test_a_watch_opens_a_ticket_only_when_the_settings_say_so() -> None:
+    facts = replace(FACTS, people_in_window=7, rising=RISING)
+    policy = PolicySettings(watch=WatchSettings(opens=True))
+    assert decide(facts, None, policy, "auto").action is Action.OPEN
+    assert decide(facts, None, policy, "approve").action is Action.PROPOSE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +12,11 @@ from sqlalchemy import insert, update
 
 from pipeline.decide import ClusterFacts
 from pipeline.records import MessageRef
-from pipeline.settings import PolicySettings
+from pipeline.settings import PolicySettings, WatchSettings
 from pipeline.store import schema
 from pipeline.store.facts import Said, background, cluster_facts, evidence, release_after, typical
+from pipeline.store.lists import talks
+from pipeline.store.rates import find_rising
 from tests.standins.sink_world import SPACE, START, World
 
 WINDOW = timedelta(days=30)
@@ -203,3 +205,55 @@ async def test_who_reacts_is_counted_once_and_authors_and_thumbs_down_are_not(wo
         await connection.execute(update(schema.messages).where(schema.messages.c.message_id == "3").values(score=12))
 
     assert (await facts(world)).reacting == 2 + 11
+
+
+async def _a_quiet_month_then(world: World, people: int) -> datetime:
+    """Let one person a week speak in the cluster and five a day beside it, then `people` at once."""
+    await world.cluster("else", 2, people=0)
+    for day in range(30):
+        at = START + timedelta(days=day)
+        for person in range(5):
+            release = "5.3" if day >= 29 else "5.2"
+            await world.say("else", f"e{day}-{person}", f"other{person}", "hello", at=at, release=release)
+        if day % 7 == 0:
+            await world.say("c1", f"c{day}", f"early{day}", "broken", at=at)
+    last = START + timedelta(days=30)
+    for person in range(people):
+        at = last - timedelta(minutes=person)
+        await world.say("c1", f"now{person}", f"late{person}", "broken", at=at, platform="telegram")
+    return last
+
+
+async def test_a_rise_is_found_with_its_release_and_its_new_platform(world: World) -> None:
+    await _a_quiet_month_then(world, people=7)
+
+    rising = (await facts(world)).rising
+
+    assert rising is not None
+    assert rising.rise.recent == 7
+    assert rising.rise.expected < 1
+    assert rising.new_platforms == ("telegram",)
+    assert (rising.release, rising.release_at) == ("5.3", START + timedelta(days=29))
+
+
+async def test_no_rise_is_found_in_few_people_nor_without_a_past(world: World) -> None:
+    await _a_quiet_month_then(world, people=3)
+    assert (await facts(world)).rising is None
+
+    await world.cluster("new", 3, people=9)
+    async with world.database.read() as connection:
+        young = await find_rising(connection, SPACE, "new", START + timedelta(days=5), WatchSettings())
+    assert young is None
+
+
+async def test_lists_for_people(world: World) -> None:
+    await world.cluster("asks", 2, kind="question", people=4)
+    await world.cluster("says", 3, people=1)
+    assert [(talk.number, talk.kind, talk.people) for talk in await talks(world.database, SPACE)] == [
+        (2, "question", 4),
+        (3, "complaint", 1),
+    ]
+    asked = await talks(world.database, SPACE, kind="question")
+    assert [talk.cluster_id for talk in asked] == ["asks"]
+    assert "dark mode button" in asked[0].quote
+    assert await talks(world.database, SPACE, actions=("watch",)) == []
