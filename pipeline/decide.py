@@ -169,6 +169,8 @@ def could_open(cluster: Cluster, messages: int, policy: PolicySettings) -> bool:
     # A person counts for one, and each message more for less: with all that may be added, it is at most this.
     most = messages + policy.reaction_share * policy.min_people + (policy.tag_weight if cluster.tags else 0.0)
     needed = policy.min_people * (policy.hold_release if cluster.held_by is not None else 1.0)
+    if policy.watch.opens and cluster.held_by is None:
+        needed = min(needed, policy.watch.min_people)
     if cluster.established_seq is None or most < needed:
         return False
     return bool(cluster.tags) or KINDS[int(np.argmax(cluster.log_kinds))] in policy.kinds
@@ -186,7 +188,7 @@ def _about_opening(facts: ClusterFacts, policy: PolicySettings, mode: Mode) -> D
         return decision
     if facts.now - facts.last_at >= rising.window:
         return decision
-    if policy.watch.opens:
+    if policy.watch.opens and facts.established:
         if mode == "approve":
             return Decision(Action.PROPOSE, "watch", f"waits for a person's `promote` ({_rise(rising, facts)})")
         return Decision(Action.OPEN, "watch", f"{_rise(rising, facts)}; {_people(facts)}")
