@@ -13,6 +13,7 @@ from pipeline.cli import (
     dead,
     deciding,
     demonstrating,
+    kinds,
     publishing,
     reading,
     running,
@@ -61,5 +62,6 @@ for _topic in (
     dead,
     checking,
     benchmarking,
+    kinds,
 ):
     _topic.register(app)

@@ -1,0 +1,110 @@
+"""`evaluate-kinds`: how good the kinds are, against messages that people labelled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.text import Text
+
+from models.kind_names import KINDS
+from pipeline.cli.screen import console, note, print_json, say, table
+from pipeline.errors import FatalError
+from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from models.kind_quality import Quality
+    from pipeline.kind_gold import Scores
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the program."""
+    app.command("evaluate-kinds")(evaluate_kinds)
+
+
+def evaluate_kinds(
+    gold: Annotated[
+        Path,
+        typer.Argument(help="JSON lines with data_set, id, label_1 and label_2.", show_default=False),
+    ],
+    *,
+    data: Annotated[
+        Path, typer.Option("--data", help="Folder with the texts, DATA_SET.jsonl or .jsonl.gz.", show_default=False)
+    ],
+    half: Annotated[
+        Literal["dev", "test", "all"],
+        typer.Option("--half", help="Score only one half of the gold; compare variants on dev alone."),
+    ] = "all",
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
+    """Measure the kinds (complaint, idea, question, praise, other) on labelled messages.
+
+    Scored against what both labellers say, and against each of them. No text is shown.
+
+    Example: groundswell evaluate-kinds tests/gold/kinds.jsonl --data ../shared/data
+
+    Example: groundswell evaluate-kinds tests/gold/kinds.jsonl --data ../shared/data --half test --json
+    """
+    # Imported here: they take the models along, seconds that only this command should pay.
+    from models.embedder import ModelFilesError, SentenceEmbedder
+    from models.kinds import train_kinds
+    from pipeline.kind_gold import read_gold, read_texts, score
+
+    settings = Settings.load()
+    labelled = read_gold(gold)
+    texts = read_texts(labelled, data)
+    note(f"reading {len(texts)} messages")
+    try:
+        embedder = SentenceEmbedder.load(settings.model.name, settings.model.sha256, threads=settings.model.threads)
+    except ModelFilesError as exc:
+        raise FatalError(str(exc)) from exc
+    found = score(labelled, texts, embedder, train_kinds(embedder), half)
+    if as_json:
+        print_json(found)
+    else:
+        _print(found)
+
+
+def _print(found: Scores) -> None:
+    say(f"labellers: kappa {found.kappa:.2f}; one scored against the other: macro-F1 {found.person:.2f}")
+    grid = table("against", ">messages", ">macro-F1", ">95 %", ">accuracy", ">ECE", ">complaint P at R ≥ .65")
+    rows = {"both agreeing": found.agreed, "labeller 1": found.first, "labeller 2": found.second}
+    rows |= {f"  {name}": quality for name, quality in found.sets.items()}
+    for name, quality in rows.items():
+        low, high = quality.interval
+        grid.add_row(
+            name,
+            str(quality.messages),
+            f"{quality.macro_f1:.3f}",
+            f"{low:.2f}-{high:.2f}",
+            f"{quality.accuracy:.3f}",
+            f"{quality.ece:.3f}",
+            next((f"{one.precision:.3f}" for one in quality.complaint if one.at_recall == 0.65), "-"),
+        )
+    console().print(grid, "")
+    _print_kinds(found.agreed)
+
+
+def _print_kinds(quality: Quality) -> None:
+    """Print what the classifier does with each kind, where both labellers agree."""
+    grid = table("kind", ">P", ">R", ">F1", ">labelled", *(f">as {kind}" for kind in KINDS))
+    for kind, counts in zip(KINDS, quality.confusion, strict=True):
+        one = quality.kinds[kind]
+        grid.add_row(
+            kind, f"{one.precision:.2f}", f"{one.recall:.2f}", f"{one.f1:.2f}", str(one.labelled), *map(str, counts)
+        )
+    console().print(Text("each kind, where both agree", style="bold"), grid, "")
+    points = table("kind", ">recall wanted", ">at p ≥", ">P", ">R")
+    for kind, curve in (("complaint", quality.complaint), ("idea", quality.idea)):
+        for point in curve:
+            points.add_row(
+                kind,
+                f"{point.at_recall:.2f}",
+                f"{point.threshold:.2f}",
+                f"{point.precision:.2f}",
+                f"{point.recall:.2f}",
+            )
+        acting = quality.acting[kind]
+        points.add_row(kind, "as it acts", "", f"{acting.precision:.2f}", f"{acting.recall:.2f}")
+    console().print(Text("operating points", style="bold"), points)
