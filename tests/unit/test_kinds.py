@@ -97,9 +97,9 @@ def test_recipe_version_names_the_examples() -> None:
 
 def test_examples_are_many_balanced_and_apart_from_the_test(examples: list[tuple[str, str]]) -> None:
     counts = [sum(kind == one for _, one in examples) for kind in KINDS]
-    assert sum(counts) == len(examples) >= 650
-    assert min(counts) >= 125
-    assert max(counts) <= 175
+    assert sum(counts) == len(examples) >= 1_100
+    assert min(counts) >= 200
+    assert max(counts) <= 260
     texts = {text.casefold() for text, _ in examples}
     assert len(texts) == len(examples)
     assert texts.isdisjoint(text.casefold() for group in HELD_OUT.values() for text in group)
