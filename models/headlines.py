@@ -33,6 +33,7 @@ MAX_WORDS = 9
 MAX_LETTERS = 20  # of a script without spaces
 MAX_CHARS = 64  # leaves room for a distinguishing phrase or a number
 MAX_RUNS = 4_000  # a cluster of pasted logs must not take seconds
+DENIAL_REACH = 3  # words after a negation that it still denies: "does not let me log in"
 LIMIT = 12
 _EDGE = ""  # stands for the beginning and the end of a clause
 _FORMS = re.compile(r"[^\W\d_][\w'-]*")
@@ -68,7 +69,7 @@ class _Shared:
     words: Mapping[str, int]
     pairs: Mapping[tuple[str, str], int]
     starts: Mapping[tuple[str, str], int]
-    denied_before: Mapping[str, int]
+    denied_before: Mapping[tuple[str, str], int]
     denied_after: Mapping[str, int]
     least: int
 
@@ -125,6 +126,7 @@ def _shared(spoken: Iterable[tuple[str, _Run]], people: int, least: int) -> _Sha
     words: defaultdict[str, set[str]] = defaultdict(set)
     pairs: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     starts: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    before: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for author, run in spoken:
         for word in run:
             words[word].add(author)
@@ -132,14 +134,14 @@ def _shared(spoken: Iterable[tuple[str, _Run]], people: int, least: int) -> _Sha
             pairs[pair].add(author)
         if len(run) > 1:
             starts[run[0], run[1]].add(author)
-    before: Counter[str] = Counter()
+        for at in (at for at, word in enumerate(run) if word in NEGATIONS):
+            for pair in pairwise(run[at + 1 : at + 2 + DENIAL_REACH]):
+                before[pair].add(author)
     after: Counter[str] = Counter()
     for (left, right), said in pairs.items():
-        if left in NEGATIONS:
-            before[right] += len(said)
         if right in NEGATIONS:
             after[left] += len(said)
-    return _Shared(people, _counted(words), _counted(pairs), _counted(starts), before, after, least)
+    return _Shared(people, _counted(words), _counted(pairs), _counted(starts), _counted(before), after, least)
 
 
 def _counted(said: Mapping[_Key, set[str]]) -> Counter[_Key]:
@@ -181,7 +183,9 @@ def _windows(piece: _Run, shared: _Shared, weights: Mapping[str, float], *, begi
             if 3 * shared.denied_after[last] >= shared.words[last]:
                 continue
             window = _without_lead(piece[start:end])
-            if 3 * shared.denied_before[window[0]] < shared.words[window[0]] and not weights.keys().isdisjoint(window):
+            if 3 * shared.denied_before[window[0], window[1]] < shared.pairs[
+                window[0], window[1]
+            ] and not weights.keys().isdisjoint(window):
                 yield window
 
 

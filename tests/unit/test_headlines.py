@@ -44,6 +44,13 @@ def test_what_most_people_deny_is_never_said_without_its_negation() -> None:
     assert "working" not in [phrase.text for phrase in key_phrases(messages, background())]
 
 
+def test_a_negation_some_words_before_counts() -> None:
+    texts = ["why won't my contactless work", "how come won't my contactless work", "and won't my contactless work"]
+    assert "won't my contactless work" in best(*texts)
+    line = best(*[f"why {no} my contactless work" for no in ("won't", "doesn't", "can't", "didn't")])
+    assert "contactless" not in line
+
+
 def test_words_are_cased_as_people_write_them_and_shouting_is_not_copied() -> None:
     assert best(*["please change my PIN code"] * 3, "CHANGE MY PIN CODE NOW") == "please change my PIN code"
 
