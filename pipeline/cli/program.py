@@ -18,6 +18,7 @@ from pipeline.cli import (
     reading,
     running,
     serving,
+    tone,
     trying,
 )
 
@@ -63,5 +64,6 @@ for _topic in (
     checking,
     benchmarking,
     kinds,
+    tone,
 ):
     _topic.register(app)
