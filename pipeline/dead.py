@@ -72,6 +72,17 @@ def dead_headers(
     return headers
 
 
+_OTHER_MODEL: Final = "embedded by another model: "
+
+
+def other_model(space: str, found: str, expected: str) -> str:
+    """Return the reason for which a signal is refused whose vector is not of its space's model."""
+    return (
+        f"{_OTHER_MODEL}{found}, and space {space} is of {expected}: set model.name back to the space's, or move the "
+        f"space to the new model by `groundswell rebuild`; then `groundswell dead retry --all` reads the message anew"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     """One record of `community.dead`, read back.
@@ -137,6 +148,11 @@ class DeadLetter:
             sha256=texts.get("dlq.sha256"),
             retried=_number(texts.get(RETRIED)) or 0,
         )
+
+    @property
+    def of_another_model(self) -> bool:
+        """Whether its vector was refused: sent back as it is, it would be again."""
+        return self.reason.startswith(_OTHER_MODEL)
 
     def retry_topic(self) -> str:
         """Return the topic to send it back to.

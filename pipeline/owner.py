@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol
 
 from models.clusterer import ClusterFit
 from pipeline import metrics
+from pipeline.dead import other_model
 from pipeline.doors import Arrival
 from pipeline.entries import Body, Commanded, Entry, Posted, Reacted, Ticked
 from pipeline.fitter import Fitter
@@ -30,7 +31,7 @@ from pipeline.store import leases
 from pipeline.store.accounts import add_counts, offsets, repeated, save_reactions
 from pipeline.store.commands import save_commands
 from pipeline.store.database import Database
-from pipeline.store.spaces import MessageDetails, load_state, prefetch, save
+from pipeline.store.spaces import MessageDetails, load_state, prefetch, save, space_model
 
 QUIET: Final = timedelta(seconds=5)
 """What is on its way through the stages arrives within this time; only after it can a space be silent."""
@@ -57,6 +58,8 @@ class Held:
     running: Future[ClusterFit] | None = None
     dimensions: int | None = None
     """Length of the space's vectors, once there is one."""
+    model: str | None = None
+    """What embedded the space's messages, once there is one."""
     resumed: bool = False
     """Taken up at start to finish what was begun, and given back after that: its signals may come to another."""
     silent: bool = False
@@ -187,10 +190,11 @@ class Owner:
                     async with self._database.write() as connection:
                         epoch = await leases.acquire(connection, space, self.name)
                         state = await load_state(connection, space, self._settings)
+                        model = await space_model(connection, space)
                     break
                 except leases.LeaseLostError as exc:
                     await asyncio.sleep(min(exc.retry_after_s, 1.0))
-            self._held[space] = Held(state, epoch, dimensions=_dimensions(state))
+            self._held[space] = Held(state, epoch, dimensions=_dimensions(state), model=model)
         return self._held[space]
 
     async def _take(self, space: str, arrivals: Sequence[Arrival]) -> int:
@@ -369,9 +373,12 @@ def _misfit(arrival: Arrival, held: Held) -> str | None:
     """Return why a vector cannot be compared with the space's others, or None; the first one sets the measure."""
     if not isinstance(arrival.body, Posted):
         return None
-    found = len(arrival.body.vector)
-    if held.dimensions is None:
-        held.dimensions = found
-    if found == held.dimensions:
-        return None
-    return f"vector of {found} numbers in a space of {held.dimensions}: embedded by another model?"
+    found, model = len(arrival.body.vector), arrival.details.model if arrival.details is not None else ""
+    held.dimensions = held.dimensions or found
+    held.model = held.model or model or None
+    if model and model != held.model:
+        return other_model(arrival.space, model, held.model or "")
+    if found != held.dimensions:
+        theirs = f"{model or 'another model'} ({found} numbers)"
+        return other_model(arrival.space, theirs, f"{held.model or 'one'} of {held.dimensions}")
+    return None

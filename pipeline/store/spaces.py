@@ -88,6 +88,13 @@ async def load_state(connection: AsyncConnection, space: str, settings: FoldSett
     return state
 
 
+async def space_model(connection: AsyncConnection, space: str) -> str | None:
+    """Return the name of the model that made the space's newest vector; None where there is none."""
+    table = schema.vectors
+    query = select(table.c.model).where(table.c.space == space).order_by(table.c.seq.desc()).limit(1)
+    return await connection.scalar(query) or None
+
+
 def _stays(messages: FromClause, floor: int) -> ColumnElement[bool]:
     """What `SpaceState.evict` leaves in memory, echoes aside."""
     status = messages.c.status

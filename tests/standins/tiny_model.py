@@ -38,7 +38,7 @@ def tiny_model(folder: Path, words: Iterable[str], *, hidden: int = 32, seed: in
         max_position_embeddings=64,
         initializer_range=0.5,
     )
-    BertModel(config).save_pretrained(folder)
+    BertModel(config).save_pretrained(folder)  # type: ignore[no-untyped-call]
     files = {
         "tokenizer_config.json": {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": 64},
         "modules.json": [

@@ -275,6 +275,25 @@ async def test_another_owner_waits_and_a_fenced_one_writes_nothing(template: Pat
     await database.close()
 
 
+@pytest.mark.parametrize("restart", [False, True])
+async def test_a_message_of_another_model_is_refused_by_name(template: Path, tmp_path: Path, restart: bool) -> None:  # noqa: FBT001
+    """Of the same length, too: two models of 384 numbers have nothing in common."""
+    database = copy_of(template, tmp_path)
+    stream = Stream(1)
+    stream.add(stream.post())
+    owner = await feed(database, stream.arrivals, [])
+    if restart:
+        owner.close()
+        owner = new_owner(database)
+    odd = arrival_of(stream.post().model_copy(update={"model": "bge-m3@0123456789ab"}), frozenset({"en"}))
+    (refusal,) = await owner.take(received([odd]))
+    for part in ("bge-m3@0123456789ab", f"space {SPACE} is of m:", "groundswell rebuild", "dead retry"):
+        assert part in refusal.reason
+    assert len(await messages_of(database)) == 1
+    owner.close()
+    await database.close()
+
+
 async def test_two_models_in_a_space_without_a_fit_are_refused(template: Path, tmp_path: Path) -> None:
     database = copy_of(template, tmp_path)
     stream = Stream(1)
@@ -283,9 +302,8 @@ async def test_two_models_in_a_space_without_a_fit_are_refused(template: Path, t
     odd = arrival_of(alien, frozenset({"en"}))
     owner = new_owner(database)
     refusals = await owner.take(received([*stream.arrivals, odd]))
-    assert [refusal.reason for refusal in refusals] == [
-        "vector of 5 numbers in a space of 12: embedded by another model?"
-    ]
+    (refusal,) = refusals
+    assert "m (5 numbers), and space quillstone is of m of 12" in refusal.reason
     owner.close()
     await database.close()
 
