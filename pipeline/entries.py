@@ -107,9 +107,27 @@ class Fitted:
     mean: Vector
     oldest: int = 0
     """`seq`, when the fit began, of the oldest message it looked at: no later fit looks further back."""
+    names: tuple[tuple[int, str], ...] = ()
+    """In a rebuild: label → the cluster before the rebuild that it most shares its messages with."""
 
 
-Body = Posted | Deleted | AuthorErased | Reacted | Commanded | Ticked | Fitted
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """A rebuild wrote the journal anew from here (the first of two), or is at its end (the second)."""
+
+    model: str
+    dimensions: int
+    next_number: int
+    """Numbers that a rebuild gives begin here: no number is given twice."""
+    clusters: tuple[tuple[str, int, int], ...] = ()
+    """(id, number, born_seq) of the clusters that there were; they wait, empty, to be found again."""
+    names: tuple[tuple[str, str], ...] = ()
+    """At the end: (new cluster, the one before the rebuild that it goes on as)."""
+    merged: tuple[tuple[str, str], ...] = ()
+    """At the end: (cluster not found again, the one most of its messages are in now)."""
+
+
+Body = Posted | Deleted | AuthorErased | Reacted | Commanded | Ticked | Fitted | Rebuilt
 
 
 @dataclass(frozen=True, slots=True)

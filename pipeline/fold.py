@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline import decisions
+from pipeline.carrying import apply_rebuilt
 from pipeline.entries import (
     AuthorErased,
     Body,
@@ -24,6 +25,7 @@ from pipeline.entries import (
     Fitted,
     Posted,
     Reacted,
+    Rebuilt,
     Ticked,
     Vector,
 )
@@ -65,6 +67,8 @@ class SpaceState(Space):
                 self._commanded(entry.body)
             case Fitted():
                 self._fitted(entry.body)
+            case Rebuilt():
+                apply_rebuilt(self, entry.body)
             case Ticked():
                 pass
         self._maybe_begin_fit(idle=isinstance(entry.body, Ticked))

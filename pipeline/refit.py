@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.geometry import attach_threshold
+from pipeline.carrying import take_name
 from pipeline.centroids import unit
 from pipeline.constraints import Constraints, bend
 from pipeline.entries import KIND_COUNT, Fitted
@@ -64,6 +65,9 @@ def apply_fit(state: Space, fitted: Fitted) -> None:
         state.refitted(cluster)
         if cluster.fits <= CONFIRMING_FITS:
             state.touch(cluster)
+    for label, name in fitted.names:
+        if label in targets:
+            take_name(state, targets[label], name)
     state.centroids.rebuild(state.clusters.values(), fitted.mean)
     _set_thresholds(state, members)
     loose = [

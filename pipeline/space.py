@@ -6,6 +6,7 @@ What every step of the fold shares. `pipeline.fold` takes messages and decisions
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -65,6 +66,8 @@ class Space:
         self.fit: FitRequest | None = None
         self.fitted_seq = 0
         """Entry of the latest fit's result, since loading."""
+        self.carried: set[str] = set()
+        """In a rebuild: the clusters that there were before it."""
         self.floor = 0
         """Entry before which no fit looks any more."""
         self.recent_texts: dict[str, dict[MessageRef, int]] = {}
@@ -128,6 +131,19 @@ class Space:
         """Note that a cluster changed: its version is the entry that did it."""
         cluster.version = self.seq
         self._changes.clusters[cluster.cluster_id] = cluster
+
+    def renamed(self, old_id: str, new_id: str) -> None:
+        """Note that nothing was ever written under `old_id`: what was noted about it is of `new_id`."""
+        for noted in (self._changes.clusters, self._changes.refitted):
+            noted.pop(old_id, None)
+        self._changes.lineage = [
+            replace(
+                event,
+                cluster_id=new_id if event.cluster_id == old_id else event.cluster_id,
+                other=new_id if event.other == old_id else event.other,
+            )
+            for event in self._changes.lineage
+        ]
 
     def refitted(self, cluster: Cluster) -> None:
         """Note that a fit changed what only the fold goes by."""

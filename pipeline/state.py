@@ -138,6 +138,7 @@ class Lineage(StrEnum):
     REVIVED = "revived"
     """A merge was taken back: the cluster is one of its own again."""
     EMPTIED = "emptied"
+    REBUILT = "rebuilt"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from pipeline.entries import (
     Fitted,
     Posted,
     Reacted,
+    Rebuilt,
     Ticked,
     Vector,
 )
@@ -59,8 +60,10 @@ def journal_row(space: str, entry: Entry) -> dict[str, Any]:
                 "refs": [list(ref) for ref in fitted.refs],
                 "mean": fitted.mean.tobytes().hex(),
                 "oldest": fitted.oldest,
-            }
+            } | ({"names": [list(name) for name in fitted.names]} if fitted.names else {})
             row["labels"] = fitted.labels.astype("<i4").tobytes()
+        case Rebuilt() as rebuilt:
+            row["body"] = asdict(rebuilt)
         case Ticked():
             pass
     return row
@@ -101,6 +104,10 @@ def _body(row: Row[Any], vector: Vector | None) -> Body:
                 labels=np.frombuffer(row.labels, "<i4").astype(np.int32),
                 mean=np.frombuffer(bytes.fromhex(body["mean"]), np.float32),
                 oldest=body["oldest"],
+                names=tuple((label, cluster_id) for label, cluster_id in body.get("names", ())),
             )
+        case "rebuilt":
+            pairs = {name: tuple(tuple(pair) for pair in body[name]) for name in ("clusters", "names", "merged")}
+            return Rebuilt(**(body | pairs))
         case _:
             return Ticked()
