@@ -5,6 +5,8 @@ While they wait people's decisions about them apply as they did, and hold for wh
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from pipeline.entries import KIND_COUNT, Rebuilt
@@ -70,6 +72,11 @@ def take_name(state: Space, new_id: str, name: str) -> None:
             if getattr(cluster, link) == new_id:
                 setattr(cluster, link, name)
                 state.touch(cluster)
+    for command_id, effect in state.effects.items():
+        if new_id in (effect.cluster, *effect.established):
+            established = tuple(name if one == new_id else one for one in effect.established)
+            cluster_id = name if effect.cluster == new_id else effect.cluster
+            state.effects[command_id] = replace(effect, cluster=cluster_id, established=established)
     state.renamed(new_id, name)
     state.touch(found)
     state.record(LineageEvent(state.seq, name, Lineage.REBUILT))

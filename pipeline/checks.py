@@ -18,7 +18,7 @@ from pipeline.cli.context import connect_broker, require_schema
 from pipeline.errors import PipelineError
 from pipeline.settings import Settings, settings_file
 from pipeline.store.database import Database
-from pipeline.store.reports import account
+from pipeline.store.reports import FOREIGN_REMEDY, FOREIGN_WARNING, account
 from pipeline.topics import TOPICS, audit
 from pipeline.trackers.factory import new_tracker
 
@@ -158,21 +158,14 @@ def _model(settings: Settings) -> Finding:
 
 
 async def _languages(database: Database, settings: Settings) -> list[Finding]:
-    own = await account(database, settings.space)
-    prefix = "language "
-    foreign = {reason.removeprefix(prefix): count for reason, count in own.aside.items() if reason.startswith(prefix)}
+    foreign = (await account(database, settings.space)).foreign
     served = ", ".join(settings.model.languages)
-    if not foreign:
+    if not foreign.counts:
         return [Finding("languages", Verdict.GOOD, f"the model serves {served}; nothing else was set aside")]
-    counts = ", ".join(f"{count:,} in {code}" for code, count in foreign.items())
-    return [
-        Finding(
-            "languages",
-            Verdict.WARNING,
-            f"the model serves {served}; set aside, and in no ticket: {counts}",
-            "name a multilingual model in model.name and its languages in model.languages",
-        )
-    ]
+    detail = f"the model serves {served}; set aside, and in no ticket: {foreign}"
+    if foreign.share < FOREIGN_WARNING:
+        return [Finding("languages", Verdict.GOOD, detail)]
+    return [Finding("languages", Verdict.WARNING, detail, FOREIGN_REMEDY)]
 
 
 def _tracker(settings: Settings) -> list[Finding]:

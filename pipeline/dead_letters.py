@@ -45,7 +45,7 @@ def retry(bootstrap: str, letters: Iterable[DeadLetter]) -> int:
     RetriableError
         When the broker is away; some may have been sent.
     """
-    records = [(*_as_sent(letter), letter) for letter in letters]
+    records = [(*as_sent(letter), letter) for letter in letters]
     if not records:
         return 0
     producer = new_producer(bootstrap, {topic for topic, *_ in records})
@@ -62,7 +62,7 @@ def retry(bootstrap: str, letters: Iterable[DeadLetter]) -> int:
     return done
 
 
-def _as_sent(letter: DeadLetter) -> tuple[str, bytes | None, bytes]:
+def as_sent(letter: DeadLetter) -> tuple[str, bytes | None, bytes]:
     """Return topic, key and value under which a letter goes back."""
     topic = letter.retry_topic()
     if not letter.of_another_model:

@@ -8,7 +8,7 @@ from datetime import datetime
 from models import text as texts
 from pipeline.entries import AuthorErased, Body, Commanded, Deleted, Features, Posted, Reacted
 from pipeline.errors import SkippableError
-from pipeline.records import Command, Event, EventType, MessageRef, Origin, Signal
+from pipeline.records import Command, Event, EventType, Kinds, MessageRef, Origin, Signal
 from pipeline.store.spaces import MessageDetails
 
 
@@ -58,6 +58,18 @@ def arrival_of(record: Signal | Command, languages: frozenset[str]) -> Arrival:
     return Arrival(event.space, short, event.time, body, record.origin, details, event)
 
 
+def features_of(text: str, kinds: Kinds, language: str | None, languages: frozenset[str]) -> Features:
+    """Return what the fold knows of a text, given what the models read in it."""
+    return Features(
+        kinds=kinds.probabilities(),
+        kind=kinds.kind,
+        words=len(texts.content_words(text)),
+        echo=texts.is_echo(text),
+        fingerprint=texts.fingerprint(text),
+        language=language if language is not None and language not in languages else None,
+    )
+
+
 def _posted(signal: Signal, languages: frozenset[str]) -> tuple[Posted, MessageDetails]:
     event, data = signal.event, signal.event.data
     if signal.kinds is None or data.text is None or signal.vector is None:
@@ -67,19 +79,11 @@ def _posted(signal: Signal, languages: frozenset[str]) -> tuple[Posted, MessageD
     except ValueError as exc:
         raise SkippableError(f"{event.type} whose vector cannot be read: {exc}") from exc
     text = data.text.replace("\x00", "")
-    foreign = signal.language if signal.language is not None and signal.language not in languages else None
     posted = Posted(
         ref=event.ref,
         author=data.author,
         revision=event.time,
-        features=Features(
-            kinds=signal.kinds.probabilities(),
-            kind=signal.kinds.kind,
-            words=len(texts.content_words(text)),
-            echo=texts.is_echo(text),
-            fingerprint=texts.fingerprint(text),
-            language=foreign,
-        ),
+        features=features_of(text, signal.kinds, signal.language, languages),
         vector=vector,
         reply_to=MessageRef(data.platform, data.reply_to) if data.reply_to is not None else None,
         edited=event.type is EventType.EDITED,

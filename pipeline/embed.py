@@ -52,6 +52,11 @@ class Reader:
             for event, origin in zip(events, origins, strict=True)
         ]
 
+    def read(self, texts: Sequence[str], vectors: npt.NDArray[np.float32]) -> tuple[list[Kinds], list[str | None]]:
+        """Return kinds and language of texts, given their vectors (n, d); n > 0. Blocks."""
+        prediction = self.kinds.predict(texts, vectors)
+        return [_kinds(prediction, row) for row in range(len(texts))], [detect(text).code for text in texts]
+
 
 def _texts(events: Sequence[Event]) -> list[str]:
     return [event.data.text or "" for event in events if _carries_text(event)]

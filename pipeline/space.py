@@ -144,6 +144,14 @@ class Space:
             )
             for event in self._changes.lineage
         ]
+        self._changes.moves = [
+            replace(
+                move,
+                from_cluster=new_id if move.from_cluster == old_id else move.from_cluster,
+                to_cluster=new_id if move.to_cluster == old_id else move.to_cluster,
+            )
+            for move in self._changes.moves
+        ]
 
     def refitted(self, cluster: Cluster) -> None:
         """Note that a fit changed what only the fold goes by."""

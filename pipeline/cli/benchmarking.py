@@ -6,7 +6,7 @@ import asyncio
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -14,6 +14,9 @@ from pipeline.cli.running import broker_for_run
 from pipeline.cli.screen import note, say
 from pipeline.demo import shipped_archive
 from pipeline.settings import Settings
+
+MEMORY_MESSAGES: Final = 50_000
+MEMORY_DIMENSIONS: Final = 384
 
 
 def register(app: typer.Typer) -> None:
@@ -27,6 +30,9 @@ def bench(
         Path | None, typer.Argument(help="Texts to measure on.", show_default="the shipped archive")
     ] = None,
     messages: Annotated[int, typer.Option("--messages", min=300, help="How many different texts at most.")] = 5_000,
+    memory: Annotated[
+        bool, typer.Option("--memory", help="Measure bytes instead: database and owner, 50,000 synthetic messages.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Measure messages per second, as a ratio to the model alone on the same texts in the same run.
@@ -35,7 +41,12 @@ def bench(
     removes them. Stop other work first.
 
     Example: groundswell bench archive.jsonl.gz --messages 5000
+
+    Example: groundswell bench --memory
     """
+    if memory:
+        _memory(Settings.load(), as_json=as_json)
+        return
     from pipeline.bench import bench as measure
 
     settings = Settings.load()
@@ -52,3 +63,19 @@ def bench(
     )
     say(f"embed stage   {result.embed_per_s:8.1f}/s  {result.embed_ratio:.2f} of the model alone")
     say(f"end to end    {result.end_to_end_per_s:8.1f}/s  {result.end_to_end_ratio:.2f} of the model alone")
+
+
+def _memory(settings: Settings, *, as_json: bool) -> None:
+    from pipeline.bench_memory import measure
+
+    result = asyncio.run(measure(MEMORY_MESSAGES, MEMORY_DIMENSIONS, settings.clusters.fold(), note))
+    if as_json:
+        ratios = {"database_per_million": result.database_per_million, "kept_per_message": result.kept_per_message}
+        say(json.dumps(asdict(result) | ratios))
+        return
+    say(f"{result.messages:,} messages, vectors of {result.dimensions}, window {settings.clusters.window:,}")
+    say(f"database      {result.database_per_million / 1e9:.2f} GB a million messages, and it grows with each")
+    say(
+        f"owner         {result.kept_bytes / 1e6:.0f} MB for the {result.kept_messages:,} messages of the window and "
+        f"the pool, {result.kept_per_message:,} bytes each; none for older ones"
+    )

@@ -15,7 +15,7 @@ from pipeline.errors import PipelineError
 from pipeline.in_flight import OnBroker, on_broker
 from pipeline.settings import Settings
 from pipeline.store.database import Database
-from pipeline.store.reports import Account, Ticket, account, ticket_list
+from pipeline.store.reports import FOREIGN_REMEDY, FOREIGN_WARNING, Account, Ticket, account, ticket_list
 
 if TYPE_CHECKING:
     from pipeline.store.explain import Why
@@ -63,6 +63,10 @@ def status(*, as_json: AsJson = False) -> None:
         print_json({"account": own, "broker": broker if known else None, "broker_problem": None if known else broker})
         return
     _print_account(own)
+    if own.foreign.share >= FOREIGN_WARNING:
+        served = ", ".join(settings.model.languages)
+        warning = f"the model serves {served}; set aside, and in no ticket: {own.foreign}. Remedy: {FOREIGN_REMEDY}"
+        console().print(shown(warning, style="yellow"), soft_wrap=True)
     if isinstance(broker, OnBroker):
         _print_broker(broker)
     else:

@@ -26,7 +26,8 @@ def effect_of(seq: int, row: dict[str, Any] | None) -> Effect:
     return Effect(seq, row["cluster"], row["cosine"], tuple(row["established"]))
 
 
-def _effect_row(effect: Effect | None) -> dict[str, Any] | None:
+def effect_row(effect: Effect | None) -> dict[str, Any] | None:
+    """Return what `commands` keeps of an effect."""
     if effect is None:
         return None
     return {"cluster": effect.cluster, "cosine": effect.cosine, "established": list(effect.established)}
@@ -52,7 +53,7 @@ async def save_commands(
             "value": command.value,
             "in_force": command.id in state.commands,
             "other": command.other,
-            "effect": _effect_row(state.effects.get(command.id)),
+            "effect": effect_row(state.effects.get(command.id)),
         }
         for arrival in arrivals
         if isinstance(command := arrival.record, Command)

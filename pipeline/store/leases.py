@@ -67,10 +67,27 @@ async def hold(connection: AsyncConnection, space: str, epoch: int) -> None:
         raise LeaseLostError(f"space {space} has another owner now")
 
 
-async def release(connection: AsyncConnection, space: str, epoch: int) -> None:
-    """Let the next owner in at once; a lease that is not ours any more is left alone."""
+async def release(connection: AsyncConnection, space: str, epoch: int, to: str | None = None) -> None:
+    """Let the next owner in at once; a lease that is not ours any more is left alone.
+
+    `to` names who owned it before: that one goes on with what it left unfitted.
+    """
     table = schema.leases
-    await connection.execute(update(table).where(table.c.space == space, table.c.epoch == epoch).values(expires_at=0.0))
+    values = {"expires_at": 0.0} | ({"owner": to} if to is not None else {})
+    await connection.execute(update(table).where(table.c.space == space, table.c.epoch == epoch).values(values))
+
+
+async def last_owner(connection: AsyncConnection, space: str) -> str | None:
+    """Return who owns the space, or owned it last."""
+    table = schema.leases
+    return await connection.scalar(select(table.c.owner).where(table.c.space == space))
+
+
+async def holder(connection: AsyncConnection, space: str) -> str | None:
+    """Return who owns the space now, if anybody does."""
+    table = schema.leases
+    now = await database_now(connection)
+    return await connection.scalar(select(table.c.owner).where(table.c.space == space, table.c.expires_at > now))
 
 
 async def unfitted(connection: AsyncConnection, owner: str, at_least: int) -> list[str]:

@@ -13,8 +13,9 @@ from pipeline.entries import Entry, Posted, Vector
 from pipeline.fold import SpaceState
 from pipeline.records import MessageRef
 from pipeline.refold import Before, Refolded
-from pipeline.state import Changes, Cluster, FoldSettings, Lineage, LineageEvent, Member, Status
+from pipeline.state import Changes, Cluster, FoldSettings, Lineage, LineageEvent, Member, Move, Status
 from pipeline.store import schema
+from pipeline.store.commands import effect_row
 from pipeline.store.journal import entry_of
 from pipeline.store.spaces import MessageDetails, _members, load_state, save
 
@@ -94,7 +95,9 @@ def before_of(state: SpaceState, members: Mapping[MessageRef, Member]) -> Before
     return Before(state.seq, state.next_number, state.clusters, homes)
 
 
-async def switch(connection: AsyncConnection, done: Refolded, details: Mapping[MessageRef, MessageDetails]) -> None:
+async def switch(
+    connection: AsyncConnection, done: Refolded, details: Mapping[MessageRef, MessageDetails], before: Before
+) -> None:
     """Exchange journal, vectors, members and clusters of a space for the rebuilt ones.
 
     Call it inside a writing transaction that holds the space's lease. Tickets, reactions, accounts and the history of
@@ -109,10 +112,15 @@ async def switch(connection: AsyncConnection, done: Refolded, details: Mapping[M
     space = state.space
     changes = state.drain()
     changes.lineage = _new_history(state, changes)
+    changes.moves = _moves(state, before)
     by_seq = {entry.seq: details[entry.body.ref] for entry in done.entries if isinstance(entry.body, Posted)}
     for table in (schema.journal, schema.vectors):
         await connection.execute(delete(table).where(table.c.space == space))
     await save(connection, state, changes, done.entries, by_seq)
+    commands = schema.commands
+    for command_id, effect in state.effects.items():
+        mine = and_(commands.c.space == space, commands.c.command_id == command_id)
+        await connection.execute(update(commands).where(mine).values(effect=effect_row(effect)))
     moved = [{"old_seq": old, "new_seq": new} for old, new in done.seqs.items()]
     for table in (schema.commands, schema.quotes):
         there = set(await connection.scalars(select(table.c.seq).where(table.c.space == space)))
@@ -124,6 +132,15 @@ async def switch(connection: AsyncConnection, done: Refolded, details: Mapping[M
                 .values(seq=bindparam("new_seq"))
             )
             await connection.execute(statement, rows)
+
+
+def _moves(state: SpaceState, before: Before) -> list[Move]:
+    """Return who stands elsewhere than before: how the fold came there on its way is of no use to anybody."""
+    return [
+        Move(state.seq, ref, before.homes.get(ref), member.cluster_id, "rebuild")
+        for ref, member in sorted(state.members.items())
+        if member.status is not Status.ERASED and member.cluster_id != before.homes.get(ref)
+    ]
 
 
 def _new_history(state: SpaceState, changes: Changes) -> list[LineageEvent]:
@@ -153,7 +170,7 @@ class Differences:
 
 
 def compare(again: SpaceState, tables: SpaceState, members: Mapping[MessageRef, Member]) -> Differences:
-    """Return how a replay differs from the tables. Numbers are the tables': a replay without erased ones counts less."""
+    """Return how a replay differs from the tables. Numbers are the tables': a replay may count fewer."""
     refs = [ref for ref in again.members.keys() | members.keys() if _differs(again.members.get(ref), members.get(ref))]
     ids = [
         cluster_id

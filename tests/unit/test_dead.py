@@ -9,8 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.dead import CUT_BYTES, REASON_MAX_CHARS, WHOLE_MAX_BYTES, DeadLetter, dead_headers, dead_value
+from pipeline.dead import (
+    CUT_BYTES,
+    REASON_MAX_CHARS,
+    WHOLE_MAX_BYTES,
+    DeadLetter,
+    dead_headers,
+    dead_value,
+    other_model,
+)
+from pipeline.dead_letters import as_sent
 from pipeline.errors import SkippableError
+from pipeline.records import Event, EventType, MessageData, Origin, Signal, decode_event, encode
 from pipeline.topics import DEAD, EVENTS
 
 
@@ -114,3 +124,20 @@ def test_anything_on_the_topic_can_be_shown(value: bytes | None, headers: list[t
     letter = decode(None, value, headers)
     assert letter.value == (value or b"")
     assert letter.stage == dict(headers).get("dlq.stage", b"unknown").decode("utf-8", "replace")
+
+
+def test_a_signal_refused_for_its_model_goes_back_as_the_event_it_was_made_of() -> None:
+    """Sent back as it is, it would be refused again: its vector stays what it is."""
+    event = Event(
+        id="e1", source="//t", type=EventType.CREATED, time=datetime(2026, 5, 1, tzinfo=UTC), space="s",
+        container="c/1", data=MessageData(platform="discord", message_id="m1", text="hi all", author="ann"),
+    )  # fmt: skip
+    value = encode(Signal(event=event, origin=Origin(partition=0, offset=3), model="old@1", vector="AAA="))
+    reason = other_model("s", "old@1", "new@2")
+    headers = dead_headers("cluster", "SkippableError", reason, "p.community.signals", 0, 3)
+    topic, key, sent = as_sent(decode(b"s", value, headers))
+    assert (topic, key, decode_event(sent, datetime.now(UTC))) == ("p.community.events", b"c/1", event)
+    assert all(part in reason for part in ("old@1", "new@2", "groundswell rebuild", "groundswell dead retry"))
+
+    otherwise = dead_headers("cluster", "SkippableError", "not a unit vector", "p.community.signals", 0, 3)
+    assert as_sent(decode(b"s", value, otherwise)) == ("p.community.signals", b"s", value)
