@@ -117,7 +117,7 @@ def _size(home: Path) -> int:
 
 
 def _arrival(number: int, centres: npt.NDArray[np.float32], rng: np.random.Generator) -> Arrival:
-    noise = rng.standard_normal(centres.shape[1]).astype(np.float32)
+    noise = np.asarray(rng.standard_normal((centres.shape[1],)), np.float32)
     noise = np.asarray(noise / np.linalg.norm(noise), np.float32)
     vector = noise if rng.random() < LOOSE else centres[rng.integers(len(centres))] + 0.6 * noise
     text = " ".join(rng.choice(["export", "crashes", "login", "after", "update", "please", "theme"], CHARS // 7))
