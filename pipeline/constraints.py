@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -21,7 +21,7 @@ import numpy.typing as npt
 from pipeline.entries import Commanded
 from pipeline.records import CommandName
 from pipeline.state import Cluster, Effect
-from pipeline.tracking import MIN_SHARE, MIN_SHARED
+from pipeline.tracking import MIN_SHARE, MIN_SHARED, Reconciliation
 
 NOISE: Final = -1
 
@@ -135,26 +135,42 @@ def bend(
     """
     if not constraints.linked and not constraints.apart:
         return Bent(labels, frozenset(), frozenset())
-    return _divide(_join(labels, previous, order, constraints), previous, order, constraints)
+    joined, homes = _join(labels, previous, order, constraints)
+    return _divide(joined, homes, previous, order, constraints)
+
+
+def whole(plan: Reconciliation[str], constraints: Constraints) -> Reconciliation[str]:
+    """Let what would split from a linked cluster be that cluster itself, whichever label goes on as it."""
+    kept = {label: source for label, source in plan.born.items() if source in constraints.linked}
+    if not kept:
+        return plan
+    born = {label: source for label, source in plan.born.items() if label not in kept}
+    continued = plan.continued | {label: source for label, source in kept.items() if source is not None}
+    return replace(plan, continued=continued, born=born)
 
 
 def _join(
     labels: npt.NDArray[np.int32], previous: Sequence[str | None], order: Mapping[str, int], constraints: Constraints
-) -> npt.NDArray[np.int32]:
-    """Give one label to all groups that consist, by the rule that continues a cluster, of one linked cluster."""
+) -> tuple[npt.NDArray[np.int32], dict[str, int]]:
+    """Give one label to all groups that would continue one linked cluster or split from it; return these too."""
     first: dict[str, int] = {}
     renamed: dict[int, int] = {}
     sizes = Counter(labels.tolist())
     for label, held in sorted(_holdings(labels, previous).items()):
         source, count = max(held.items(), key=lambda pair: (pair[1], -order[pair[0]]))
-        mostly = 2 * count >= held.total()
-        if source in constraints.linked and mostly and count >= MIN_SHARED and count >= MIN_SHARE * sizes[label]:
+        part = 2 * count >= sizes[label]
+        same = 2 * count >= held.total() and count >= MIN_SHARED and count >= MIN_SHARE * sizes[label]
+        if source in constraints.linked and (part or same):
             renamed[label] = first.setdefault(source, label)
-    return np.array([renamed.get(label, label) for label in labels.tolist()], np.int32)
+    return np.array([renamed.get(label, label) for label in labels.tolist()], np.int32), first
 
 
 def _divide(
-    labels: npt.NDArray[np.int32], previous: Sequence[str | None], order: Mapping[str, int], constraints: Constraints
+    labels: npt.NDArray[np.int32],
+    homes: Mapping[str, int],
+    previous: Sequence[str | None],
+    order: Mapping[str, int],
+    constraints: Constraints,
 ) -> Bent:
     """Take apart the groups that hold messages of clusters which are kept apart."""
     holdings = _holdings(labels, previous)
@@ -175,7 +191,9 @@ def _divide(
                 continue
             divided.add(label)
             moved_to[label, None] = NOISE
-            if best[cluster][1] == label and held[cluster] >= MIN_SHARED:
+            if cluster in homes:
+                moved_to[label, cluster] = homes[cluster]
+            elif best[cluster][1] == label and held[cluster] >= MIN_SHARED:
                 moved_to[label, cluster] = fresh
                 divided.add(fresh)
                 fresh += 1

@@ -92,13 +92,26 @@ def _merge(state: Space, cluster: Cluster, ended: Cluster, command: Commanded) -
     if cluster is ended:
         return None
     cosine = _cosine(state, cluster, ended)
-    join(state, ended, cluster, command.command_id, pins=True)
+    _unite(state, ended, cluster, command.command_id, pins=True)
     for waiting in state.clusters.values():
         if waiting.held_by == ended.cluster_id:
             waiting.held_by = None if waiting is cluster else cluster.cluster_id
             state.touch(waiting)
     state.centroids.rebuild(state.clusters.values(), state.centroids.mean)
     return Effect(state.seq, ended.cluster_id, cosine)
+
+
+def _unite(state: Space, ended: Cluster, survivor: Cluster, command_id: str, *, pins: bool) -> None:
+    """Join two clusters, and ask of newcomers what members of both would meet, until the next fit has measured it.
+
+    The middle of both is further from each side's members than its own was: by the side's cosine to the middle, if
+    what sets them apart from their own middle is at right angles to the way there.
+    """
+    sides = [(one.threshold, state.centroids.of(one)) for one in (ended, survivor) if one.live]
+    join(state, ended, survivor, command_id, pins=pins)
+    middle = state.centroids.of(survivor)
+    reached = [threshold * float(own @ middle) for threshold, own in sides]
+    survivor.threshold = max(state.settings.attach_floor, min(reached, default=survivor.threshold))
 
 
 def _split(state: Space, cluster: Cluster, command: Commanded) -> Effect | None:
@@ -271,5 +284,5 @@ def _rejoin(state: Space, command: Commanded, effect: Effect, undo: Commanded) -
             state.leave(member)
             state.place(member, Status.CLUSTERED, home.cluster_id)
     if now is part and now is not home:
-        join(state, part, home, undo.command_id)
+        _unite(state, part, home, undo.command_id, pins=False)
     state.centroids.rebuild(state.clusters.values(), state.centroids.mean)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from models.geometry import attach_threshold
 from pipeline.carrying import take_name
 from pipeline.centroids import unit
-from pipeline.constraints import Constraints, bend
+from pipeline.constraints import Constraints, bend, whole
 from pipeline.entries import KIND_COUNT, Fitted
 from pipeline.records import MessageRef
 from pipeline.space import Space
@@ -40,7 +40,7 @@ def apply_fit(state: Space, fitted: Fitted) -> None:
     constraints = state.constraints()
     bent = bend(found, previous, order, constraints)
     labels = bent.labels
-    plan = reconcile(labels, previous, order)
+    plan = whole(reconcile(labels, previous, order), constraints)
     established = {c.cluster_id for c in state.clusters.values() if c.live and c.established_seq is not None}
     state.cause = ("fit", None)
     targets = dict(plan.continued)
@@ -51,16 +51,21 @@ def apply_fit(state: Space, fitted: Fitted) -> None:
             founder = next(m.ref for m, own in zip(members, labels.tolist(), strict=True) if own == label)
         targets[label] = bear(state, founder, source, len(fitted.mean)).cluster_id
     for ended, into in plan.merged.items():
-        join(state, state.clusters[ended], state.clusters[targets[into] if isinstance(into, int) else into])
+        survivor = state.survivor(targets[into] if isinstance(into, int) else into)
+        if ended != survivor.cluster_id and not constraints.parted(ended, survivor.cluster_id):
+            join(state, state.clusters[ended], survivor)
+    targets = {label: state.survivor(one).cluster_id for label, one in targets.items()}
     for member, label in zip(members, labels.tolist(), strict=True):
-        if label >= 0 and member.cluster_id != targets[label] and member.via is None:
+        if label < 0 or member.cluster_id == targets[label] or member.via is not None:
+            continue
+        if not constraints.parted(member.cluster_id or "", targets[label]):
             parted = member.cluster_id is not None and plan.born.get(label) == member.cluster_id
             state.cause = ("split" if parted else "fit", None)
             state.leave(member)
             state.place(member, Status.CLUSTERED, targets[label])
     state.cause = ("fit", None)
-    for label in plan.continued:
-        cluster = state.clusters[targets[label]]
+    continued = [state.survivor(one) for one in plan.continued.values()]
+    for cluster in {one.cluster_id: one for one in continued}.values():
         cluster.fits += 1
         state.refitted(cluster)
         if cluster.fits <= CONFIRMING_FITS:

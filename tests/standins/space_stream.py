@@ -58,6 +58,7 @@ class Stream:
     seed: int
     settings: FoldSettings = SMALL
     forgetting: bool = True
+    commands_weight: float = 8
     arrivals: list[Arrival] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -72,7 +73,7 @@ class Stream:
     def run(self, length: int) -> Stream:
         """Draw `length` arrivals."""
         makers = [self.post, self.echo, self.edit, self.delete, self.react, self.erase_author, self.command, self.again]
-        weights = np.array([60, 12, 9, 4 * self.forgetting, 5, 0.7 * self.forgetting, 5, 5])
+        weights = np.array([60, 12, 9, 4 * self.forgetting, 5, 0.7 * self.forgetting, self.commands_weight, 5])
         while len(self.arrivals) < length:
             maker = makers[int(self.rng.choice(len(makers), p=weights / weights.sum()))]
             record = maker()
