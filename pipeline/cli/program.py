@@ -13,6 +13,7 @@ from pipeline.cli import (
     dead,
     deciding,
     demonstrating,
+    evaluating,
     kinds,
     publishing,
     reading,
@@ -56,6 +57,7 @@ def _options(
 for _topic in (
     demonstrating,
     trying,
+    evaluating,
     running,
     publishing,
     serving,

@@ -30,6 +30,7 @@ from pipeline.settings import STAGES, Stage
 COMMANDS = [
     ["demo"],
     ["dry-run"],
+    ["evaluate"],
     ["run"],
     ["migrate"],
     ["publish"],

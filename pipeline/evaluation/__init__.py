@@ -1,0 +1,1 @@
+"""How good the tickets are, as a number anyone can reproduce."""
