@@ -256,6 +256,9 @@ def _print_why(found: Why) -> None:
     ]
     if facts.name:
         lines.append(Text(f"named by a person: {facts.name}"))
+    if found.cues:
+        shares = ", ".join(f"{cue} ({people})" for cue, people in found.cues)
+        lines.append(Text(f"wording, with how many people: {shares}"))
     if found.release:
         lines.append(Text(f"mostly from users of release {found.release}"))
     if found.ruling is not None:

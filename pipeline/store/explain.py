@@ -17,10 +17,11 @@ from pipeline.errors import FatalError
 from pipeline.settings import PolicySettings
 from pipeline.store import schema
 from pipeline.store.database import Database
-from pipeline.store.facts import cluster_facts, evidence, release_after, typical
+from pipeline.store.facts import cluster_facts, evidence, frequent_cues, release_after, typical
 from pipeline.store.reports import Ticket, reading, tickets_of
 
 QUOTES: Final = 5
+CUES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,8 @@ class Why:
     lineage: tuple[Step, ...]
     commands: tuple[Order, ...]
     release: str | None
+    cues: tuple[tuple[str, int], ...]
+    """Wordings that speak for the kinds of its newest messages, with how many people used each."""
     quotes: tuple[Quote, ...]
 
 
@@ -125,6 +128,7 @@ async def why(database: Database, space: str, named: str, policy: PolicySettings
             lineage=await _lineage(connection, space, cluster_id),
             commands=await _commands(connection, space, cluster_id),
             release=release_after(said),
+            cues=tuple(frequent_cues(said, CUES)),
             quotes=tuple(Quote(item.at, item.text, item.permalink) for item in typical(said, QUOTES)),
         )
 

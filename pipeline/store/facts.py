@@ -38,6 +38,8 @@ class Said:
     permalink: str | None
     release: str | None
     vector: npt.NDArray[np.float32] | None
+    cues: tuple[str, ...] = ()
+    """Wordings that spoke for its kind, strongest first."""
 
 
 async def cluster_facts(
@@ -252,6 +254,12 @@ def release_after(said: list[Said]) -> str | None:
     return release if count >= 3 and count * 3 >= len(people) else None
 
 
+def frequent_cues(said: list[Said], count: int) -> list[tuple[str, int]]:
+    """Return the `count` cues that most authors' messages show, with how many authors; ties by name."""
+    authors = Counter(cue for cue, _ in {(cue, item.author) for item in said for cue in item.cues})
+    return sorted(authors.items(), key=lambda pair: (-pair[1], pair[0]))[:count]
+
+
 def said_of(row: Row[Any]) -> Said:
     """Return a message from its row, joined with its vector's."""
     vector = np.frombuffer(row.vector, "<f2").astype(np.float32) if row.vector is not None else None
@@ -264,4 +272,5 @@ def said_of(row: Row[Any]) -> Said:
         permalink=row.permalink,
         release=row.release,
         vector=vector,
+        cues=tuple(row.cues),
     )

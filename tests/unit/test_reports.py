@@ -102,7 +102,10 @@ async def fill(database: Database) -> None:
     await write(
         database,
         schema.messages,
-        *(message(n, "clustered", LOGIN, release="4.2") for n in (1, 2, 3)),
+        *(
+            message(n, "clustered", LOGIN, release="4.2", cues=["negates", "speaks of a failure", "praises"][:n])
+            for n in (1, 2, 3)
+        ),
         message(4, "clustered", DARK),
         message(5, "pool"),
         message(6, "aside", reason="language ru"),
@@ -277,6 +280,7 @@ async def test_why_tells_the_whole_story(database: Database) -> None:
     assert (found.ruling.rule, found.ruling.current) == ("people", True)
     assert [(step.what, step.other) for step in found.lineage] == [("born", None), ("took in", 3)]
     assert [(order.name, order.in_force) for order in found.commands] == [("tag", True), ("mute", False)]
+    assert found.cues == (("negates", 3), ("speaks of a failure", 2), ("praises", 1))
     assert len(found.quotes) == 3
     assert not hasattr(found.quotes[0], "author")
 
