@@ -31,7 +31,7 @@ from pipeline.entries import (
 )
 from pipeline.records import CommandName, MessageRef
 from pipeline.refit import apply_fit
-from pipeline.space import RAID_MIN_WORDS, RAID_SPAN, Space
+from pipeline.space import Space, spoken
 from pipeline.state import FitRequest, Member, Status
 
 
@@ -106,6 +106,7 @@ class SpaceState(Space):
         if known is not None:
             self.leave(known)
             self.stop_following(known)
+            self.raids.drop(known.seq)
         member = Member(
             ref=posted.ref,
             seq=self.seq,
@@ -127,7 +128,7 @@ class SpaceState(Space):
         if member.follows is not None:
             self.follow(member, member.follows)
             return
-        reason = self._set_aside(member)
+        reason = self._set_aside(member, posted.vector)
         if reason is not None:
             self.place(member, Status.ASIDE, None, reason)
             return
@@ -137,6 +138,7 @@ class SpaceState(Space):
     def _learn_author(self, known: Member, author: str, at: datetime) -> None:
         """An edit came first and named nobody; now the message itself comes."""
         known.author, known.at = author, min(known.at, at)
+        self.remember(known)
         self._changes.members[known.ref] = known
         if known.cluster_id is not None:
             self.touch(self.clusters[known.cluster_id])
@@ -160,10 +162,10 @@ class SpaceState(Space):
         root = parent.follows or parent.ref
         return None if root == posted.ref else root
 
-    def _set_aside(self, member: Member) -> str | None:
+    def _set_aside(self, member: Member, vector: Vector) -> str | None:
         """Return why a message founds and joins nothing, or None."""
         features = member.features
-        if self._raid(member):
+        if self._raid(member, vector):
             return "raid"
         if features.language is not None:
             return f"language {features.language}"
@@ -179,27 +181,18 @@ class SpaceState(Space):
             return "praise" if praise >= other else "chatter"
         return None
 
-    def _raid(self, member: Member) -> bool:
-        """Tell whether many accounts posted this text within minutes; sets the earlier ones aside as well."""
-        if member.features.words < RAID_MIN_WORDS:
+    def _raid(self, member: Member, vector: Vector) -> bool:
+        """Tell whether a message is part of a raid (`pipeline.raid`); sets the earlier ones aside as well."""
+        if not self.remember(member):
             return False
-        recent = self.recent_texts.setdefault(member.features.fingerprint, {})
-        recent[member.ref] = self.seq
-        start = member.at - self.settings.raid_window
-        remembered = [other for ref in recent if (other := self.members.get(ref)) and self.said_lately(other)]
-        remembered.sort(key=lambda other: other.seq)
-        same = [
-            other
-            for other in remembered
-            if other.features.fingerprint == member.features.fingerprint and start <= other.at <= member.at
-        ]
-        if len({(other.ref.platform, other.author) for other in same}) < self.settings.raid_authors:
-            return False
-        for other in same:
-            if other is not member and other.status in {Status.POOL, Status.CLUSTERED}:
+        settings = self.settings
+        found = self.raids.raid(spoken(member), vector, settings.raid_window, settings.raid_authors)
+        for one in found:
+            other = self.members.get(one.ref)
+            if other is not None and other is not member and other.status in {Status.POOL, Status.CLUSTERED}:
                 self.leave(other)
                 self.place(other, Status.ASIDE, None, "raid")
-        return True
+        return bool(found)
 
     def _erase(self, ref: MessageRef) -> None:
         known = self.members.get(ref)
@@ -281,11 +274,6 @@ class SpaceState(Space):
         self.fit, self.fitted_seq = None, self.seq
         self.floor = fitted.oldest
         apply_fit(self, fitted)
-        kept = {
-            text: {ref: seq for ref, seq in refs.items() if seq > self.seq - RAID_SPAN}
-            for text, refs in self.recent_texts.items()
-        }
-        self.recent_texts = {text: refs for text, refs in kept.items() if refs}
 
     # -- memory -------------------------------------------------------------------------------------------------------
 
@@ -301,7 +289,7 @@ class SpaceState(Space):
             match body:
                 case Posted():
                     refs.add(body.ref)
-                    refs.update(self.recent_texts.get(body.features.fingerprint, ()))
+                    refs.update(one.ref for one in self.raids.alike(body.features.fingerprint, body.vector))
                     if body.reply_to is not None:
                         refs.add(body.reply_to)
                 case Deleted() | Reacted():

@@ -16,6 +16,7 @@ from pipeline.answers import Calibration
 from pipeline.centroids import CentroidIndex
 from pipeline.constraints import Constraints, constraints_of
 from pipeline.entries import Commanded, Vector
+from pipeline.raid import RAID_MIN_WORDS, RAID_SPAN, RaidGuard, Spoken
 from pipeline.records import CommandName, MessageRef
 from pipeline.state import (
     Changes,
@@ -31,9 +32,6 @@ from pipeline.state import (
     Status,
 )
 
-RAID_MIN_WORDS: Final = 4
-RAID_SPAN: Final = 2_000
-"""Entries for which a text is remembered: more than any community sees within `raid_window`."""
 LOG_FLOOR: Final = 1e-6
 _PASSED_ON: Final = frozenset({CommandName.MUTE, CommandName.NOT_FEEDBACK})
 """Decisions about a cluster that hold for what a fit splits off from it too: no ticket may come of a part."""
@@ -70,8 +68,7 @@ class Space:
         """In a rebuild: the clusters that there were before it."""
         self.floor = 0
         """Entry before which no fit looks any more."""
-        self.recent_texts: dict[str, dict[MessageRef, int]] = {}
-        """Text → message and the entry that brought it; forgetting what is beyond `RAID_SPAN` changes nothing."""
+        self.raids = RaidGuard(settings.raid_near)
         self.centroids = CentroidIndex()
         self.calibration = Calibration(settings.hold, settings.merge)
         """The space's own thresholds, as people's answers have it."""
@@ -228,6 +225,7 @@ class Space:
         """Erase a message: nothing of it stays but that there was one."""
         self.leave(member)
         self.stop_following(member)
+        self.raids.drop(member.seq)
         member.vector = None
         member.author = ""
         self.place(member, Status.ERASED, None, "deleted")
@@ -292,9 +290,13 @@ class Space:
         eligible.sort(key=lambda m: m.seq)
         return eligible[-self.settings.window :]
 
-    def said_lately(self, member: Member) -> bool:
-        """Tell whether the raid guard remembers this message."""
-        return member.seq > self.seq - RAID_SPAN and member.follows is None and member.status is not Status.ERASED
+    def remember(self, member: Member) -> bool:
+        """Let the raid guard remember a message; False when it is not one that it looks at."""
+        lately = member.seq > self.seq - RAID_SPAN and member.follows is None and member.status is not Status.ERASED
+        if not lately or member.features.words < RAID_MIN_WORDS or member.vector is None:
+            return False
+        self.raids.add(spoken(member), member.vector)
+        return True
 
     def admit(self, members: Iterable[Member]) -> None:
         """Bring back members that left memory; what memory has is newer and stays."""
@@ -305,11 +307,10 @@ class Space:
                     self.followers.setdefault(member.follows, set()).add(member.ref)
 
     def restore(self, mean: Vector | None) -> None:
-        """Derive, after loading, what is not stored: centroids and the memory of recent texts."""
+        """Derive, after loading, what is not stored: centroids and the raid guard's memory."""
         self.centroids.rebuild(self.clusters.values(), mean)
         for member in sorted(self.members.values(), key=lambda m: m.seq):
-            if member.features.words >= RAID_MIN_WORDS and self.said_lately(member):
-                self.recent_texts.setdefault(member.features.fingerprint, {})[member.ref] = member.seq
+            self.remember(member)
 
     def evict(self) -> None:
         """Let go of what no fit will look at again. Never changes a result: `needs` brings back what matters."""
@@ -321,3 +322,8 @@ class Space:
         # A fit may move a message, and its echoes with it: they stay as long as it does.
         self.followers = {ref: own for ref, own in self.followers.items() if ref in kept and own}
         self.members = {m.ref: m for m in self.members.values() if m.ref in kept or m.follows in kept}
+
+
+def spoken(member: Member) -> Spoken:
+    """Return what the raid guard knows of a message."""
+    return Spoken(member.seq, member.ref, member.author, member.at, member.features.fingerprint)

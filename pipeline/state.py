@@ -68,7 +68,9 @@ class FoldSettings:
     people's answers move them (`pipeline.answers`)."""
     raid_authors: int = 5
     raid_window: timedelta = timedelta(minutes=10)
-    """This many accounts with one near-identical text of four words or more within the window are a raid."""
+    """This many accounts with one text within the window are a raid (`pipeline.raid`)."""
+    raid_near: float = 0.95
+    """Cosine from which on texts of new accounts are one: the same but for a name, a number or a link."""
 
 
 @dataclass(slots=True)

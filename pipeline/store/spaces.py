@@ -25,8 +25,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from pipeline.decisions import recalibrate
 from pipeline.entries import Commanded, Entry, Features, Posted
 from pipeline.fold import Needs, SpaceState
+from pipeline.raid import RAID_MIN_WORDS, RAID_SPAN
 from pipeline.records import CommandName, MessageRef
-from pipeline.space import RAID_MIN_WORDS, RAID_SPAN
 from pipeline.state import Changes, Cluster, FoldSettings, Lineage, Member, Status
 from pipeline.store import schema
 from pipeline.store.commands import effect_of

@@ -34,6 +34,7 @@ SMALL = FoldSettings(
     pool_ttl=timedelta(hours=6),
     established_size=3,
     raid_authors=3,
+    raid_near=1.01,  # these vectors are nearer to each other than those of real texts
     raid_window=timedelta(minutes=40),
 )
 RAID_TEXT = "free followers visit casino winners today"

@@ -21,9 +21,9 @@ from pipeline.entries import (
     Ticked,
 )
 from pipeline.fold import SpaceState
+from pipeline.raid import RAID_SPAN
 from pipeline.records import CommandName, MessageRef
 from pipeline.refit import cluster_name
-from pipeline.space import RAID_SPAN
 from pipeline.state import Lineage, Status
 from tests.standins.space_stream import DIMENSIONS, SMALL, SPACE, T0, Stream, of_state
 from tests.standins.space_tale import Tale, unit
