@@ -79,6 +79,8 @@ def _print_account(own: Account) -> None:
     for name, meaning in _STATUSES.items():
         if own.messages.get(name):
             detail = _counts(own.aside) if name == "aside" else ""
+            if name == "clustered" and own.no_feedback:
+                detail = f"{own.no_feedback:,} in clusters that a person called no feedback"
             grid.add_row(f"{own.messages[name]:,}", f"messages {meaning}", shown(detail))
     if own.unmatched > 0:
         grid.add_row(f"{own.unmatched:,}", "messages posted anew under a known id")

@@ -75,6 +75,8 @@ class Account:
     only from their edit or deletion."""
     clusters: int
     tickets: int
+    no_feedback: int = 0
+    """Of the messages in clusters, those in one that a person called no feedback."""
 
     @property
     def events(self) -> int:
@@ -155,6 +157,12 @@ async def account(database: Database, space: str) -> Account:
             select(func.count()).select_from(schema.tickets).where(schema.tickets.c.space == space)
         )
         clusters = (await _sizes(connection)).get(space, Sizes(0, 0)).clusters
+        rejected = select(schema.clusters.c.cluster_id).where(
+            schema.clusters.c.space == space, schema.clusters.c.rejected
+        )
+        no_feedback = await connection.scalar(
+            select(func.count()).select_from(table).where(table.c.space == space, table.c.cluster_id.in_(rejected))
+        )
     redelivered = taken.pop(REDELIVERED, 0)
     return Account(
         space=space,
@@ -166,6 +174,7 @@ async def account(database: Database, space: str) -> Account:
         unmatched=taken.get("message.created", 0) - messages.total(),
         clusters=clusters,
         tickets=tickets or 0,
+        no_feedback=no_feedback or 0,
     )
 
 

@@ -97,12 +97,14 @@ def check(state: SpaceState) -> None:
 def follow(state: SpaceState, entry: Entry) -> None:
     """Apply an entry and assert that, if it is a fit, it kept to the constraints there were before it."""
     before = state.constraints()
+    placed = {m.ref: m.via for m in state.members.values() if m.via is not None}
     state.drain()
     state.apply(entry)
     changes = state.drain()
     check(state)
     if not isinstance(entry.body, Fitted):
         return
+    assert placed == {ref: state.members[ref].via for ref in placed}
     for one, others in before.apart.items():
         for other in others:
             assert state.survivor(one) is not state.survivor(other)

@@ -23,6 +23,7 @@ from pipeline.state import Status
 from pipeline.store import schema
 from pipeline.store.database import Database
 from pipeline.store.explain import why
+from pipeline.store.reports import account
 from pipeline.store.spaces import load_state
 from pipeline.store.trail import named_messages, propose_halves, trail
 from tests.standins.space_stream import SMALL, SPACE, T0, Stream, clusterer, near, received, rows
@@ -152,6 +153,7 @@ async def test_answers_and_constraints_survive_a_restart(community: Community) -
     assert loaded.constraints().parted(one, two)
     assert (loaded.calibration, loaded.effects) == (state.calibration, state.effects)
     assert loaded.calibration.different == 1
+    assert (await account(community.database, SPACE)).no_feedback == state.clusters[two].count > 0
     assert (loaded.clusters[one].name, loaded.clusters[two].rejected) == ("Exports", True)
     told = await why(community.database, SPACE, one, PolicySettings())
     assert told.facts.name == "Exports"
