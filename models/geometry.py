@@ -5,7 +5,8 @@ their dot product. Sentence vectors of one community all point roughly the same 
 worth comparing after the common direction is taken out (`centre`).
 """
 
-from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,6 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int32]
 
-HOLD_COSINE = 0.55  # research/clustering.md §2 B: picked on banking77 + dstc11
 ATTACH_QUANTILE = 0.1  # research/clustering.md §4: a joiner is no further out than the outer tenth
 # Of the noise so attached, right: .75 at .5, .95 at .6 on dstc11; no effect on banking77 (tighter clusters).
 ATTACH_FLOOR = 0.6
@@ -59,7 +59,58 @@ def centre(vectors: npt.NDArray[np.floating], mean: npt.NDArray[np.floating]) ->
     return unit_rows(np.asarray(vectors, dtype=np.float64) - np.asarray(mean, dtype=np.float64))
 
 
-def main_axes(vectors: npt.NDArray[np.floating], count: int) -> Floats:
+@dataclass(frozen=True, slots=True)
+class View:
+    """How one fit looks at the vectors of a space; later vectors are looked at in the same way.
+
+    Centred, on the widest axes of the fitted vectors, and on those the wider the more damped: what a community talks
+    about all the time ("card", "account") spreads widest and tells its matters apart least. Damping by a power of the
+    variance lies between principal components (power 0) and whitening (power 1).
+
+    Attributes
+    ----------
+    mean
+        (d,) float32: the common direction, taken out first.
+    axes
+        (d, k) float32: orthogonal columns, scaled by the damping.
+    """
+
+    mean: Floats
+    axes: Floats
+
+    def of(self, vectors: npt.NDArray[np.floating]) -> Floats:
+        """Look at vectors (n, d): (n, k) float32 unit rows, zeros where there is nothing to see.
+
+        A row does not depend on the others in the call: BLAS may round one differently in another batch, einsum
+        does not.
+        """
+        return unit_rows(np.einsum("nd,dk->nk", centre(vectors, self.mean), self.axes))
+
+    def tobytes(self) -> bytes:
+        """Return the view as bytes, for `View.frombytes`."""
+        rows = np.vstack([self.mean[None, :], self.axes.T]).astype("<f4")
+        return np.array(rows.shape, "<u4").tobytes() + rows.tobytes()
+
+    @classmethod
+    def frombytes(cls, data: bytes) -> Self:
+        """Return the view that `tobytes` wrote."""
+        shape = np.frombuffer(data[:8], "<u4")
+        rows = np.frombuffer(data[8:], "<f4").reshape(shape).astype(np.float32)
+        return cls(rows[0].copy(), np.ascontiguousarray(rows[1:].T))
+
+
+def view_of(vectors: npt.NDArray[np.floating], axes: int, damping: float) -> View:
+    """Return the view of vectors (n, d) on at most `axes` axes; none where all vectors are the same."""
+    rows = np.asarray(vectors, dtype=np.float64)
+    mean = rows.mean(axis=0).astype(np.float32)
+    centred = centre(rows, mean)
+    directions, spread = main_axes(centred, axes)
+    seen = spread > 1e-6 * max(float(spread.max(initial=0.0)), 1e-12)
+    scale = (spread[seen] / spread.max(initial=1e-12)) ** (-damping / 2)
+    return View(mean, (directions[:, seen] * scale).astype(np.float32))
+
+
+def main_axes(vectors: npt.NDArray[np.floating], count: int) -> tuple[Floats, npt.NDArray[np.float64]]:
     """Directions in which the vectors spread most (principal components, the vectors taken as centred).
 
     An eigen-decomposition of the (d, d) second moments, with the largest entry of each axis made positive:
@@ -74,16 +125,16 @@ def main_axes(vectors: npt.NDArray[np.floating], count: int) -> Floats:
 
     Returns
     -------
-    (d, k) float32, k <= count, orthonormal columns, widest first.
+    Axes (d, k) float32, k <= count, orthonormal columns, widest first; and the second moment along each, (k,).
     """
     rows = np.asarray(vectors, dtype=np.float64)
     k = min(count, *rows.shape)
     if k == 0:
-        return np.zeros((rows.shape[1], 0), dtype=np.float32)
-    _, axes = np.linalg.eigh(rows.T @ rows)  # ascending
+        return np.zeros((rows.shape[1], 0), dtype=np.float32), np.zeros(0)
+    moments, axes = np.linalg.eigh(rows.T @ rows)  # ascending
     axes = axes[:, ::-1][:, :k]
     signs = np.sign(axes[np.argmax(np.abs(axes), axis=0), np.arange(k)])
-    return np.asarray(axes * signs, dtype=np.float32)
+    return np.asarray(axes * signs, dtype=np.float32), np.maximum(moments[::-1][:k], 0.0)
 
 
 def centroids(vectors: npt.NDArray[np.floating], labels: npt.NDArray[np.integer], count: int) -> Floats:
@@ -135,48 +186,3 @@ def attach_threshold(
     return max(floor, min(spread, 1.0))
 
 
-def held(
-    centroids: npt.NDArray[np.floating],
-    sizes: Sequence[int] | npt.NDArray[np.integer],
-    opened_order: Sequence[int] = (),
-    threshold: float = HOLD_COSINE,
-) -> Labels:
-    """Which clusters lie too close to an open one to be opened beside it.
-
-    The research compared in the 100 main axes; in all dimensions ticket F1 is the same within noise
-    (banking77 .756 for .761, dstc11 .645 for .645), and nothing but the mean has to be kept with a fit.
-
-    Merging unsure neighbours spoils the ticket they join; opening them repeats it; holding spoils nothing
-    (research/clustering.md §3). Open clusters are taken first, then the others, biggest first (ties: lowest
-    index); each opens unless its cosine to one already open is `threshold` or more.
-
-    Parameters
-    ----------
-    centroids
-        (k, d) float, unit rows, centred.
-    sizes
-        (k,) int, messages per cluster.
-    opened_order
-        Indices of clusters that have a ticket already; they stay open whatever they are close to.
-    threshold
-        Cosine, -1 to 1.
-
-    Returns
-    -------
-    (k,) int32: -1 where the cluster is or may be opened, else the index of the open cluster it is closest to.
-    """
-    rows = unit_rows(centroids)
-    cosines = rows.astype(np.float64) @ rows.T.astype(np.float64)
-    answer = np.full(len(rows), -1, dtype=np.int32)
-    opened = list(dict.fromkeys(opened_order))
-    standing = set(opened)
-    for candidate in sorted(range(len(rows)), key=lambda index: (-int(sizes[index]), index)):
-        if candidate in standing:
-            continue
-        if opened:
-            nearest = max(opened, key=lambda index: cosines[candidate, index])
-            if cosines[candidate, nearest] >= threshold:
-                answer[candidate] = nearest
-                continue
-        opened.append(candidate)
-    return answer
