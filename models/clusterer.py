@@ -74,18 +74,16 @@ class DensityClusterer:
     neighbours: int = 5
     neighbour_cosine: float = 0.6
     rounds: int = 2
-    min_cluster_size: int = 5
+    min_cluster_size: int = 4
     min_samples: int = 3
     reach: int = 15
-    merge_cosine: float = 0.85
+    merge_cosine: float = 0.8
     min_cohesion: float = 0.5
 
     def __post_init__(self) -> None:
         """Refuse what cannot run."""
         if self.min_cluster_size < 2 or min(self.min_samples, self.axes, self.neighbours, self.reach) < 1:
-            raise ValueError(
-                "min_cluster_size must be at least 2; min_samples, axes, neighbours and reach at least 1"
-            )
+            raise ValueError("min_cluster_size must be at least 2; min_samples, axes, neighbours and reach at least 1")
         for name in ("merge_cosine", "min_cohesion", "neighbour_cosine"):
             if not -1 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a cosine, -1 to 1, not {getattr(self, name)}")
@@ -112,7 +110,9 @@ class DensityClusterer:
             raise ValueError("vectors hold NaN or infinity")
         n, d = rows.shape
         if n < self.min_cluster_size:
-            return ClusterFit(np.full(n, -1, dtype=np.int32), View(np.zeros(d, np.float32), np.eye(d, dtype=np.float32)))
+            return ClusterFit(
+                np.full(n, -1, dtype=np.int32), View(np.zeros(d, np.float32), np.eye(d, dtype=np.float32))
+            )
         view = view_of(rows, self.axes, self.damping)
         if view.axes.shape[1] == 0:
             nothing_taken_out = View(np.zeros(d, np.float32), np.eye(d, dtype=np.float32))

@@ -184,5 +184,3 @@ def attach_threshold(
         return floor
     spread = float(np.quantile(np.asarray(member_similarities, dtype=np.float64), quantile))
     return max(floor, min(spread, 1.0))
-
-

@@ -1,9 +1,9 @@
-"""Is this a matter of its own, or one that already has a ticket, said in another way?
+"""Whether a cluster is a matter of its own, or one that already has a ticket, said in another way.
 
 Merging two clusters that are different spoils a ticket; opening two that are the same repeats one; holding back the
 unsure one spoils nothing. So a cluster opens only where it is probably new. The chance that two clusters are one
 matter is a logistic function of their centroids' cosine (Platt 1999, as calibrated by people's answers:
-`models.calibration`), and every established cluster around is a possible twin of its own: noisy-or (Pearl 1988). In a
+`pipeline.answers`), and every established cluster around is a possible twin of its own: noisy-or (Pearl 1988). In a
 crowded neighbourhood a cluster must lie further out than beside a single neighbour, which is what lets one setting
 serve communities of narrow and of wide matters.
 """
@@ -18,12 +18,12 @@ import numpy.typing as npt
 
 from models.geometry import Labels, unit_rows
 
-SAME_MIDPOINT: Final = 0.6
+SAME_MIDPOINT: Final = 0.55
 """Cosine at which two clusters are as likely one matter as two. Chosen, like the rest here, on two sets of customers'
 messages; on both, pairs of pure groups at .65 to .7 are one matter in half of the cases."""
 SAME_SLOPE: Final = 7.0
 """Of the logistic function: at .2 above the midpoint four of five are one matter."""
-LEAST_NEW: Final = 0.3
+LEAST_NEW: Final = 0.4
 """Chance of being new from which on a cluster opens beside its neighbours."""
 NEIGHBOUR_FLOOR: Final = 0.3
 """Cosine below which an established cluster is no neighbour: a thousand far ones must not add up to a near one."""
@@ -36,9 +36,7 @@ def chance_same(
     return np.asarray(1.0 / (1.0 + np.exp(-slope * (np.asarray(cosines, np.float64) - midpoint))), np.float64)
 
 
-def chance_new(
-    cosines: npt.NDArray[np.floating], midpoint: float = SAME_MIDPOINT, slope: float = SAME_SLOPE
-) -> float:
+def chance_new(cosines: npt.NDArray[np.floating], midpoint: float = SAME_MIDPOINT, slope: float = SAME_SLOPE) -> float:
     """Return the chance that a cluster is none of the matters at these cosines.
 
     Parameters

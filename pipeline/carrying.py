@@ -26,7 +26,7 @@ def apply_rebuilt(state: Space, rebuilt: Rebuilt) -> None:
             cluster.merged_into = into
             state.touch(cluster)
             state.record(LineageEvent(state.seq, ended, Lineage.MERGED, into))
-    state.centroids.rebuild(state.clusters.values(), state.centroids.mean)
+    state.centroids.rebuild(state.clusters.values(), state.centroids.view)
 
 
 def _begin(state: Space, rebuilt: Rebuilt) -> None:

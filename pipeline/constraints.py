@@ -139,7 +139,7 @@ def bend(
     return _divide(joined, homes, previous, order, constraints)
 
 
-def whole(plan: Reconciliation[str], constraints: Constraints) -> Reconciliation[str]:
+def keep_whole(plan: Reconciliation[str], constraints: Constraints) -> Reconciliation[str]:
     """Let what would split from a linked cluster be that cluster itself, whichever label goes on as it."""
     kept = {label: source for label, source in plan.born.items() if source in constraints.linked}
     if not kept:

@@ -11,16 +11,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-import numpy as np
-
-from models.geometry import attach_threshold
 from pipeline.answers import Answer, calibrate
-from pipeline.centroids import unit
 from pipeline.entries import Commanded
 from pipeline.records import CommandName
-from pipeline.refit import bear, join
+from pipeline.refit import bear, holder_of, join, relocate, set_threshold
 from pipeline.space import Space
-from pipeline.state import Cluster, Effect, Lineage, LineageEvent, Member, Status
+from pipeline.state import Cluster, Effect, Lineage, LineageEvent, Status
 
 MOVERS: Final = frozenset({CommandName.MERGE, CommandName.SPLIT})
 """Commands that put messages where they are to stay."""
@@ -97,7 +93,7 @@ def _merge(state: Space, cluster: Cluster, ended: Cluster, command: Commanded) -
         if waiting.held_by == ended.cluster_id:
             waiting.held_by = None if waiting is cluster else cluster.cluster_id
             state.touch(waiting)
-    state.centroids.rebuild(state.clusters.values(), state.centroids.mean)
+    relocate(state, cluster)
     return Effect(state.seq, ended.cluster_id, cosine)
 
 
@@ -107,10 +103,10 @@ def _unite(state: Space, ended: Cluster, survivor: Cluster, command_id: str, *, 
     The middle of both is further from each side's members than its own was: by the side's cosine to the middle, if
     what sets them apart from their own middle is at right angles to the way there.
     """
-    sides = [(one.threshold, state.centroids.of(one)) for one in (ended, survivor) if one.live]
+    sides = [replace(one) for one in (ended, survivor) if one.live and one.centroid is not None]
     join(state, ended, survivor, command_id, pins=pins)
-    middle = state.centroids.of(survivor)
-    reached = [threshold * float(own @ middle) for threshold, own in sides]
+    relocate(state, survivor)
+    reached = [side.threshold * state.centroids.cosine(side, survivor) for side in sides]
     survivor.threshold = max(state.settings.attach_floor, min(reached, default=survivor.threshold))
 
 
@@ -128,8 +124,8 @@ def _split(state: Space, cluster: Cluster, command: Commanded) -> Effect | None:
         state.place(member, Status.CLUSTERED, part.cluster_id)
         member.via = command.command_id
     state.cause = ("joined", None)
-    _set_threshold(state, part, named)
-    state.centroids.rebuild(state.clusters.values(), state.centroids.mean)
+    relocate(state, cluster, part)
+    set_threshold(state, part, [m.vector for m in named if m.vector is not None])
     cosine = _cosine(state, cluster, part)
     # Only now does the constraint between the two hold, by which neither waits beside the other.
     state.effects[command.command_id] = Effect(state.seq, part.cluster_id, cosine)
@@ -152,19 +148,11 @@ def _separate(state: Space, cluster: Cluster, other: Cluster, command: Commanded
 
 def _judge(state: Space, cluster: Cluster) -> tuple[str, ...]:
     """Let a cluster wait beside the nearest established one that is too close, or release it."""
-    constraints = state.constraints()
-    near = [
-        (_cosine(state, cluster, other) or 0.0, -other.number, other.cluster_id)
-        for other in state.clusters.values()
-        if other.live
-        and other is not cluster
-        and other.established_seq is not None
-        and not constraints.parted(cluster.cluster_id, other.cluster_id)
-    ]
-    best = max(near, default=None)
-    if best is None or best[0] < state.hold_threshold:
+    established = [c for c in state.clusters.values() if c.live and c is not cluster and c.established_seq is not None]
+    holder = holder_of(state, cluster, established, state.constraints())
+    if holder is None:
         return _establish(state, cluster)
-    cluster.held_by = best[2]
+    cluster.held_by = holder.cluster_id
     state.touch(cluster)
     return ()
 
@@ -176,18 +164,9 @@ def _establish(state: Space, cluster: Cluster) -> tuple[str, ...]:
 
 
 def _cosine(state: Space, one: Cluster, other: Cluster) -> float | None:
-    if not one.live or not other.live:
+    if not one.live or not other.live or one.centroid is None or other.centroid is None:
         return None
-    return float(state.centroids.of(one) @ state.centroids.of(other))
-
-
-def _set_threshold(state: Space, cluster: Cluster, members: list[Member]) -> None:
-    """Ask of newcomers what nine tenths of the members meet; only members that are in memory for certain count."""
-    mean = state.centroids.mean
-    assert mean is not None
-    vectors = np.stack([m.vector for m in members if m.vector is not None])
-    similarity = unit(vectors - mean) @ state.centroids.of(cluster)
-    cluster.threshold = attach_threshold(similarity, floor=state.settings.attach_floor)
+    return state.centroids.cosine(one, other)
 
 
 # -- taking back ------------------------------------------------------------------------------------------------------
@@ -268,7 +247,7 @@ def _revive(state: Space, command: Commanded, effect: Effect, kin: set[str], und
         state.place(member, Status.CLUSTERED, ended.cluster_id)
         member.via = via
     state.record(LineageEvent(state.seq, ended.cluster_id, Lineage.REVIVED, into.cluster_id, undo.command_id))
-    state.centroids.rebuild(state.clusters.values(), state.centroids.mean)
+    relocate(state, ended, into)
 
 
 def _rejoin(state: Space, command: Commanded, effect: Effect, undo: Commanded) -> None:
@@ -285,4 +264,4 @@ def _rejoin(state: Space, command: Commanded, effect: Effect, undo: Commanded) -
             state.place(member, Status.CLUSTERED, home.cluster_id)
     if now is part and now is not home:
         _unite(state, part, home, undo.command_id, pins=False)
-    state.centroids.rebuild(state.clusters.values(), state.centroids.mean)
+    relocate(state, home)

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from models.geometry import View
 from pipeline.records import CommandName, MessageRef
 
 Vector = npt.NDArray[np.float32]
@@ -104,7 +105,8 @@ class Fitted:
     begun_seq: int
     refs: tuple[MessageRef, ...]
     labels: npt.NDArray[np.int32]
-    mean: Vector
+    view: View
+    """How the fit looked at the vectors; what comes later is looked at in the same way."""
     oldest: int = 0
     """`seq`, when the fit began, of the oldest message it looked at: no later fit looks further back."""
     names: tuple[tuple[int, str], ...] = ()

@@ -249,7 +249,7 @@ class SpaceState(Space):
         settings = self.settings
         if idle:
             needed = self.idle_needed
-        elif self.centroids.mean is None:
+        elif self.centroids.view is None:
             needed = settings.first_fit
         else:
             needed = max(settings.fit_min_new, int(settings.fit_growth * self.fit_size))
@@ -274,6 +274,7 @@ class SpaceState(Space):
         self.fit, self.fitted_seq = None, self.seq
         self.floor = fitted.oldest
         apply_fit(self, fitted)
+        self.fit_seq = fitted.begun_seq
 
     # -- memory -------------------------------------------------------------------------------------------------------
 

@@ -305,7 +305,7 @@ class Owner:
         fit = held.running.result()
         held.running = None
         metrics.FITS.labels(held.state.space).inc()
-        self._apply(held, request.result(fit.labels, fit.mean), held.state.now, entries)
+        self._apply(held, request.result(fit.labels, fit.view), held.state.now, entries)
 
 
 def _tick_time(held: Held, now: datetime, quiet: timedelta) -> datetime | None:
@@ -364,8 +364,8 @@ def _parts(arrivals: Sequence[Arrival]) -> list[Sequence[Arrival]]:
 
 
 def _dimensions(state: SpaceState) -> int | None:
-    if state.centroids.mean is not None:
-        return len(state.centroids.mean)
+    if state.centroids.view is not None:
+        return len(state.centroids.view.mean)
     return next((len(m.vector) for m in state.members.values() if m.vector is not None), None)
 
 

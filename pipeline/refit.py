@@ -8,23 +8,31 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from models.geometry import attach_threshold
+from models.geometry import Floats, View, attach_threshold, centroids
+from models.novelty import LEAST_NEW, chance_new
 from pipeline.carrying import take_name
-from pipeline.centroids import unit
-from pipeline.constraints import Constraints, bend, whole
-from pipeline.entries import KIND_COUNT, Fitted
+from pipeline.centroids import CHUNK, SCALE, similarities, whole
+from pipeline.constraints import Constraints, bend, keep_whole
+from pipeline.entries import KIND_COUNT, Fitted, Vector
 from pipeline.records import MessageRef
 from pipeline.space import Space
 from pipeline.state import Cluster, FitReport, Lineage, LineageEvent, Member, Status
 from pipeline.tracking import MIN_SHARE, Reconciliation, reconcile
 
-CONFIRMING_FITS: Final = 2
-"""Fits that must find a group before it claims its surroundings: the first sight of a group is often two."""
+EXPIRING_FITS: Final = 2
+"""Fits that must have looked at a waiting message before it expires."""
+STABLE_FITS: Final = 3
+"""Latest fits that must agree about a cluster before it is established."""
+TAKE_COSINE: Final = 0.7
+"""Of a group's centroid to an established cluster's, from which on the cluster takes it whole."""
+LEAVE_COSINE: Final = 0.3
+"""Of a message to its established cluster's centroid, below which it goes back to the pool."""
 
 
 def cluster_name(space: str, founder: MessageRef, born_seq: int) -> str:
@@ -33,15 +41,21 @@ def cluster_name(space: str, founder: MessageRef, born_seq: int) -> str:
 
 
 def apply_fit(state: Space, fitted: Fitted) -> None:
-    """Reconcile a fit with the clusters there are."""
+    """Reconcile a fit with the clusters there are.
+
+    An established cluster keeps what it has: it takes whole groups that are mostly its own, and loses only what has
+    drifted far from it. The others follow the fit group by group, until one of them is sure enough to be established.
+    """
     members, found = _still_there(state, fitted)
     previous = [m.cluster_id for m in members]
     order = {cluster_id: cluster.number for cluster_id, cluster in state.clusters.items()}
     constraints = state.constraints()
     bent = bend(found, previous, order, constraints)
     labels = bent.labels
-    plan = whole(reconcile(labels, previous, order), constraints)
     established = {c.cluster_id for c in state.clusters.values() if c.live and c.established_seq is not None}
+    rows = fitted.view.of(np.stack([m.vector for m in members if m.vector is not None])) if members else None
+    anchors = _anchors(rows, labels, previous, established) if rows is not None else {}
+    plan = keep_whole(reconcile(labels, previous, order, anchors), constraints)
     state.cause = ("fit", None)
     targets = dict(plan.continued)
     for label, source in plan.born.items():
@@ -49,7 +63,7 @@ def apply_fit(state: Space, fitted: Fitted) -> None:
         founder = next(ref for ref, own in zip(fitted.refs, fitted.labels.tolist(), strict=True) if own == label)
         if label in bent.divided:
             founder = next(m.ref for m, own in zip(members, labels.tolist(), strict=True) if own == label)
-        targets[label] = bear(state, founder, source, len(fitted.mean)).cluster_id
+        targets[label] = bear(state, founder, source, len(fitted.view.mean)).cluster_id
     for ended, into in plan.merged.items():
         survivor = state.survivor(targets[into] if isinstance(into, int) else into)
         if ended != survivor.cluster_id and not constraints.parted(ended, survivor.cluster_id):
@@ -64,26 +78,24 @@ def apply_fit(state: Space, fitted: Fitted) -> None:
             state.leave(member)
             state.place(member, Status.CLUSTERED, targets[label])
     state.cause = ("fit", None)
-    continued = [state.survivor(one) for one in plan.continued.values()]
-    for cluster in {one.cluster_id: one for one in continued}.values():
-        cluster.fits += 1
-        state.refitted(cluster)
-        if cluster.fits <= CONFIRMING_FITS:
-            state.touch(cluster)
+    again = [state.clusters[cluster_id] for cluster_id in targets.values()]
     for label, name in fitted.names:
         if label in targets:
             take_name(state, targets[label], name)
-    state.centroids.rebuild(state.clusters.values(), fitted.mean)
-    _set_thresholds(state, members)
+    _locate(state, fitted.view)
+    _merge_sure(state, constraints)
+    found_again = {state.survivor(cluster.cluster_id).cluster_id for cluster in again}
+    cohesion = _set_thresholds(state, members, labels)
     loose = [
         member
         for index, (member, label) in enumerate(zip(members, labels.tolist(), strict=True))
         if label < 0 and index not in bent.stays and member.via is None
     ]
-    _settle_loose(state, loose, constraints)
+    _settle_loose(state, loose, constraints, established)
     _expire(state, members)
-    _hold(state, state.constraints())
-    state.centroids.rebuild(state.clusters.values(), fitted.mean)
+    _count_fits(state, found_again, members, previous)
+    _hold(state, state.constraints(), cohesion)
+    _locate(state, fitted.view)
     state.cause = ("joined", None)
     _report(state, fitted, plan, dict(zip((m.ref for m in members), previous, strict=True)), established)
 
@@ -165,33 +177,141 @@ def join(state: Space, ended: Cluster, survivor: Cluster, command_id: str | None
     state.record(LineageEvent(state.seq, ended.cluster_id, Lineage.MERGED, survivor.cluster_id, command_id, pins))
 
 
-def _set_thresholds(state: Space, members: list[Member]) -> None:
-    """A cluster asks of newcomers what nine tenths of its own members meet."""
-    rows: dict[str, list[npt.NDArray[np.float32]]] = {}
-    for member in members:
-        if member.cluster_id is not None and member.vector is not None:
-            rows.setdefault(member.cluster_id, []).append(member.vector)
-    mean = state.centroids.mean
-    assert mean is not None
-    for cluster_id, vectors in rows.items():
-        cluster = state.clusters[cluster_id]
-        similarity = unit(np.stack(vectors) - mean) @ state.centroids.of(cluster)
-        cluster.threshold = attach_threshold(similarity, floor=state.settings.attach_floor)
+def _anchors(
+    rows: Floats, labels: npt.NDArray[np.int32], previous: Sequence[str | None], established: Collection[str]
+) -> dict[str, frozenset[int]]:
+    """Return, by established cluster, the labels whose groups lie near enough to it to be taken whole."""
+    names = sorted(cluster for cluster in {c for c in previous if c is not None} if cluster in established)
+    if not names or labels.max(initial=-1) < 0:
+        return {}
+    place = {cluster: index for index, cluster in enumerate(names)}
+    groups = centroids(rows, labels, int(labels.max()) + 1)
+    own = centroids(rows, np.array([place.get(c or "", -1) for c in previous], np.int32), len(names))
+    near = own.astype(np.float64) @ groups.astype(np.float64).T >= TAKE_COSINE
+    return {cluster: frozenset(np.nonzero(near[index])[0].tolist()) for cluster, index in place.items()}
+
+
+def relocate(state: Space, *clusters: Cluster) -> None:
+    """Give clusters whose members a person moved their new centroids, before the next fit does."""
+    for cluster in clusters:
+        if cluster.live:
+            state.centroids.settle(cluster)
         state.refitted(cluster)
+    state.centroids.rebuild(state.clusters.values(), state.centroids.view)
 
 
-def _settle_loose(state: Space, loose: list[Member], constraints: Constraints) -> None:
-    """What the fit calls noise stays where online assignment would put it, or waits."""
-    for member in loose:
-        assert member.vector is not None
-        near = state.centroids.nearest(member.vector, 0.0 if member.cluster_id else state.settings.attach_margin)
-        cluster_id = near.cluster_id if near is not None else None
-        kept_from = cluster_id is not None and member.cluster_id is not None
-        if kept_from and constraints.parted(member.cluster_id or "", cluster_id or ""):
+def _locate(state: Space, view: View) -> None:
+    """Give every live cluster its centroid in the view of the newest fit, from the members that it has now."""
+    state.centroids.rebuild((), view)
+    for cluster in state.clusters.values():
+        if cluster.live:
+            state.centroids.settle(cluster)
+            state.refitted(cluster)
+    state.centroids.rebuild(state.clusters.values(), view)
+
+
+def _merge_sure(state: Space, constraints: Constraints) -> None:
+    """Make one of what lies so close that two people would not tell it apart; the closest pair first."""
+    live = [c for c in state.clusters.values() if c.live and c.centroid is not None]
+    if len(live) < 2:
+        return
+    rows = whole(np.stack([c.centroid for c in live if c.centroid is not None]))
+    for start in range(0, len(live), CHUNK):
+        cosines = rows[start : start + CHUNK] @ rows.T / (SCALE * SCALE)
+        near = np.argwhere(cosines >= state.merge_threshold)
+        near[:, 0] += start
+        for one, other in near[near[:, 0] < near[:, 1]].tolist():
+            first, second = sorted((state.survivor(live[k].cluster_id) for k in (one, other)), key=_seniority)
+            if first is second or constraints.parted(first.cluster_id, second.cluster_id):
+                continue
+            if state.centroids.cosine(first, second) >= state.merge_threshold:
+                join(state, second, first)
+                relocate(state, first)
+
+
+def _seniority(cluster: Cluster) -> tuple[bool, int, int]:
+    """Who goes on when two become one: the established one, of two the earlier, else the bigger."""
+    return cluster.established_seq is None, cluster.established_seq or -cluster.count, cluster.number
+
+
+def _set_thresholds(state: Space, members: list[Member], labels: npt.NDArray[np.int32]) -> dict[str, float]:
+    """Let each cluster ask of newcomers what nine tenths of those meet that the fit put there; return its cohesion."""
+    found: dict[str, list[Vector]] = {}
+    for member, label in zip(members, labels.tolist(), strict=True):
+        if label >= 0 and member.cluster_id is not None and member.vector is not None:
+            found.setdefault(member.cluster_id, []).append(member.vector)
+    cohesion = {}
+    for cluster_id, vectors in found.items():
+        cluster = state.clusters[cluster_id]
+        if cluster.centroid is not None:
+            cohesion[cluster_id] = set_threshold(state, cluster, vectors)
+    return cohesion
+
+
+def set_threshold(state: Space, cluster: Cluster, vectors: Sequence[Vector]) -> float:
+    """Set a cluster's threshold by these of its members, at least one; return their mean cosine to its centroid."""
+    assert cluster.centroid is not None
+    cosines = similarities(state.centroids.seen(vectors), cluster.centroid)
+    cluster.threshold = attach_threshold(cosines, floor=state.settings.attach_floor)
+    state.refitted(cluster)
+    return float(cosines.mean())
+
+
+def _settle_loose(state: Space, loose: list[Member], constraints: Constraints, established: Collection[str]) -> None:
+    """What the fit calls noise waits, or goes where online assignment would put it; the established keep their own."""
+    vectors = [m.vector for m in loose if m.vector is not None]
+    if not vectors:
+        return
+    state.centroids.foresee(vectors)
+    for member, vector, row in zip(loose, vectors, state.centroids.seen(vectors), strict=True):
+        home = state.clusters[member.cluster_id] if member.cluster_id is not None else None
+        if home is not None and home.cluster_id in established and home.centroid is not None:
+            if float(similarities(row[None, :], home.centroid)[0]) >= LEAVE_COSINE:
+                continue
+            near = None
+        else:
+            near = state.centroids.nearest(vector, state.settings.attach_margin)
+        if near is home or (
+            near is not None and home is not None and constraints.parted(home.cluster_id, near.cluster_id)
+        ):
             continue
-        if cluster_id != member.cluster_id:
-            state.leave(member)
-            state.place(member, Status.CLUSTERED if cluster_id else Status.POOL, cluster_id)
+        state.leave(member)
+        state.place(
+            member, Status.POOL if near is None else Status.CLUSTERED, None if near is None else near.cluster_id
+        )
+
+
+def _count_fits(
+    state: Space, found_again: Collection[str], members: list[Member], previous: Sequence[str | None]
+) -> None:
+    """Count the fits that found a cluster, and how much of it each found again.
+
+    Of the messages that the fit before looked at too: those both in it now and before, to those in it now or before
+    (Jaccard). What joins a growing cluster anew is no sign that it is unsure.
+    """
+    before, after, both = Counter[str](), Counter[str](), Counter[str]()
+    for member, old in zip(members, previous, strict=True):
+        if member.seq > state.fit_seq:
+            continue
+        now = member.cluster_id
+        old = state.survivor(old).cluster_id if old is not None else None
+        if old is not None:
+            before[old] += 1
+        if now is not None:
+            after[now] += 1
+        if now is not None and now == old:
+            both[now] += 1
+    for cluster_id in sorted(found_again):
+        cluster = state.clusters[cluster_id]
+        if not cluster.live:
+            continue
+        if cluster.born_seq < state.seq:
+            cluster.fits += 1
+        union = before[cluster_id] + after[cluster_id] - both[cluster_id]
+        cluster.overlaps = (*cluster.overlaps, both[cluster_id] / union if union else 0.0)[-STABLE_FITS:]
+        state.refitted(cluster)
+        if cluster.established_seq is None:
+            state.touch(cluster)
 
 
 def _expire(state: Space, members: list[Member]) -> None:
@@ -202,13 +322,13 @@ def _expire(state: Space, members: list[Member]) -> None:
     for member in waiting:
         member.fits += member.ref in looked_at
         state.changed(member)
-        old = member.fits >= CONFIRMING_FITS and state.now - member.at > state.settings.pool_ttl
+        old = member.fits >= EXPIRING_FITS and state.now - member.at > state.settings.pool_ttl
         if old or member.ref not in in_window:
             state.place(member, Status.EXPIRED, None, "found no company")
 
 
-def _hold(state: Space, constraints: Constraints) -> None:
-    """Open when sure, merge when sure, keep the rest visible: a cluster next to an established one waits beside it."""
+def _hold(state: Space, constraints: Constraints, cohesion: Mapping[str, float]) -> None:
+    """Establish what is sure: found again and again, of a piece, and most probably no matter of an established one."""
     established = sorted(
         (c for c in state.clusters.values() if c.live and c.established_seq is not None),
         key=lambda c: (c.established_seq, c.number),
@@ -217,32 +337,48 @@ def _hold(state: Space, constraints: Constraints) -> None:
         (
             c
             for c in state.clusters.values()
-            if c.live
-            and c.established_seq is None
-            and c.count >= state.settings.established_size
-            and c.fits >= CONFIRMING_FITS
+            if c.live and c.established_seq is None and _sure(state, c, cohesion.get(c.cluster_id, 0.0))
         ),
         key=lambda c: (-c.count, c.number),
     )
+    waiting = {c.cluster_id for c in ripe}
     for cluster in state.clusters.values():
-        if cluster.held_by is not None and cluster not in ripe:
+        if cluster.held_by is not None and cluster.cluster_id not in waiting:
             cluster.held_by = None
             state.touch(cluster)
     for cluster in ripe:
-        own = state.centroids.of(cluster)
-        near = [
-            (float(own @ state.centroids.of(other)), -other.number, other)
-            for other in established
-            if not constraints.parted(cluster.cluster_id, other.cluster_id)
-        ]
-        best = max(near, default=None, key=lambda item: item[:2])
-        held_by = best[2].cluster_id if best is not None and best[0] >= state.hold_threshold else None
+        holder = holder_of(state, cluster, established, constraints)
+        held_by = holder.cluster_id if holder is not None else None
         if held_by is None:
             cluster.established_seq = state.seq
             established.append(cluster)
         if held_by != cluster.held_by or held_by is None:
             state.touch(cluster)
         cluster.held_by = held_by
+
+
+def _sure(state: Space, cluster: Cluster, cohesion: float) -> bool:
+    return (
+        cluster.count >= state.settings.established_size
+        and cluster.fits >= state.settings.confirming_fits
+        and cohesion >= state.settings.least_cohesion
+        and len(cluster.overlaps) == STABLE_FITS
+        and min(cluster.overlaps) >= state.settings.least_overlap
+    )
+
+
+def holder_of(
+    state: Space, cluster: Cluster, established: Sequence[Cluster], constraints: Constraints
+) -> Cluster | None:
+    """Return the established cluster beside which one must wait, or None when it is probably a matter of its own."""
+    near = [
+        (state.centroids.cosine(cluster, other), -other.number, other)
+        for other in established
+        if other.centroid is not None and not constraints.parted(cluster.cluster_id, other.cluster_id)
+    ]
+    if not near or chance_new(np.array([cosine for cosine, _, _ in near]), state.hold_threshold) >= LEAST_NEW:
+        return None
+    return max(near, key=lambda item: item[:2])[2]
 
 
 def _report(

@@ -180,7 +180,7 @@ class _Refold:
         assert request is not None
         assert state.now is not None
         fit = self._fit(request.vectors)
-        fitted = request.result(fit.labels, fit.mean)
+        fitted = request.result(fit.labels, fit.view)
         self.done.fits += 1
         self.put(state.now, replace(fitted, names=self._names(request.refs, fitted.labels)))
 

@@ -70,9 +70,9 @@ class ClusterSettings(_Section):
     window: Annotated[int, Field(ge=100, le=1_000_000)] = 20_000
     first_fit: Annotated[int, Field(ge=10)] = 60
     fit_min_new: Annotated[int, Field(ge=10)] = 60
-    fit_growth: Annotated[float, Field(gt=0, le=1)] = 0.30
-    min_cluster_size: Annotated[int, Field(ge=2)] = Field(5, description="smallest group that a fit may find")
-    attach_floor: Annotated[float, Field(ge=-1, le=1)] = 0.5
+    fit_growth: Annotated[float, Field(gt=0, le=1)] = 0.15
+    min_cluster_size: Annotated[int, Field(ge=2)] = Field(4, description="smallest group that a fit may find")
+    attach_floor: Annotated[float, Field(ge=-1, le=1)] = 0.65
     attach_margin: Annotated[float, Field(ge=0, le=1)] = 0.05
     hold: Annotated[float, Field(ge=-1, le=1)] = 0.55
     pool_ttl: timedelta = timedelta(days=45)

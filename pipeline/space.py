@@ -12,10 +12,11 @@ from typing import Final
 
 import numpy as np
 
+from models.geometry import View
 from pipeline.answers import Calibration
 from pipeline.centroids import CentroidIndex
 from pipeline.constraints import Constraints, constraints_of
-from pipeline.entries import Commanded, Vector
+from pipeline.entries import Commanded
 from pipeline.raid import RAID_MIN_WORDS, RAID_SPAN, RaidGuard, Spoken
 from pipeline.records import CommandName, MessageRef
 from pipeline.state import (
@@ -62,6 +63,8 @@ class Space:
         self.command_ids: set[str] = set()
         """Those ever applied: one that was undone must not come back when it is delivered again."""
         self.fit: FitRequest | None = None
+        self.fit_seq = 0
+        """Entry at which the last applied fit began: what is older than it, that fit looked at."""
         self.fitted_seq = 0
         """Entry of the latest fit's result, since loading."""
         self.carried: set[str] = set()
@@ -167,7 +170,6 @@ class Space:
             cluster.total += member.vector
             cluster.count += 1
             cluster.log_kinds += np.log(np.maximum(member.features.kinds, LOG_FLOOR))
-            self.centroids.refresh(cluster)
         if cluster_id is not None:
             self.touch(self.clusters[cluster_id])
         self._changes.members[member.ref] = member
@@ -184,7 +186,8 @@ class Space:
             cluster.total -= member.vector
             cluster.count -= 1
             cluster.log_kinds -= np.log(np.maximum(member.features.kinds, LOG_FLOOR))
-            self.centroids.refresh(cluster)
+            if cluster.count == 0:
+                self.centroids.drop(cluster)
             if cluster.count == 0 and cluster.merged_into is None:
                 self._changes.lineage.append(LineageEvent(self.seq, cluster.cluster_id, Lineage.EMPTIED))
         self._left[member.ref] = cluster.cluster_id
@@ -306,9 +309,9 @@ class Space:
                 if member.follows is not None:
                     self.followers.setdefault(member.follows, set()).add(member.ref)
 
-    def restore(self, mean: Vector | None) -> None:
-        """Derive, after loading, what is not stored: centroids and the raid guard's memory."""
-        self.centroids.rebuild(self.clusters.values(), mean)
+    def restore(self, view: View | None) -> None:
+        """Lay out, after loading, the centroids, and derive what is not stored: the raid guard's memory."""
+        self.centroids.rebuild(self.clusters.values(), view)
         for member in sorted(self.members.values(), key=lambda m: m.seq):
             self.remember(member)
 

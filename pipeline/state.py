@@ -12,6 +12,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
+from models.geometry import View
 from pipeline.entries import Features, Fitted, Vector
 from pipeline.records import MessageRef
 
@@ -36,7 +37,7 @@ class FoldSettings:
     """Messages, newest first, that a fit looks at."""
     first_fit: int = 60
     """Messages before the first fit."""
-    fit_growth: float = 0.30
+    fit_growth: float = 0.15
     fit_min_new: int = 60
     """A fit follows after `max(fit_min_new, fit_growth * messages of the last fit)` new messages."""
     fit_lag: int = 32
@@ -46,8 +47,8 @@ class FoldSettings:
     idle_min_new: int = 10
     idle_growth: float = 0.05
     """A silence begins a fit after `max(idle_min_new, idle_growth * messages of the last fit)` new messages."""
-    attach_floor: float = 0.5
-    """Least cosine, in the centred space, at which a message joins a cluster; a cluster's own spread may ask more."""
+    attach_floor: float = 0.65
+    """Least cosine, in the last fit's view, at which a message joins a cluster; a cluster's own spread may ask more."""
     attach_margin: float = 0.05
     """By how much the best cluster must beat the second best; else the message waits in the pool."""
     pool_ttl: timedelta = timedelta(days=45)
@@ -59,11 +60,18 @@ class FoldSettings:
     """From this probability on, praise and chatter found and join nothing."""
     found_all_kinds: bool = False
     """Let praise and chatter found clusters too: for texts that are not a community's chat."""
-    established_size: int = 5
-    """Members from which on a cluster claims its surroundings (see `hold`)."""
+    established_size: int = 8
+    """Members from which on a cluster may be established: sure enough to open, and to claim its surroundings."""
+    confirming_fits: int = 4
+    """Fits that must have found it: the first sight of a group is often two."""
+    least_overlap: float = 0.75
+    """Of it, how much each of the latest three fits must have found again: a group that is redrawn is none yet."""
+    least_cohesion: float = 0.75
+    """Mean cosine of its members to its centroid."""
     hold: float = 0.55
-    """A cluster this close to an established one waits beside it ("close to #12") and opens no ticket of its own."""
-    merge: float = 0.8
+    """Cosine at which two clusters are as likely one matter as two; one that is probably the matter of an established
+    cluster waits beside it ("close to #12") and opens no ticket of its own (`models.novelty`)."""
+    merge: float = 0.9
     """Cosine of two clusters from which on they are one for sure. Both thresholds are where a space begins:
     people's answers move them (`pipeline.answers`)."""
     raid_authors: int = 5
@@ -108,6 +116,10 @@ class Cluster:
     log_kinds: FloatVector
     """Sum over members of the log-probability of each kind."""
     threshold: float
+    centroid: Vector | None = None
+    """(k,) float32, unit length, in the last fit's view; it stands still until the next fit or a person moves it."""
+    overlaps: tuple[float, ...] = ()
+    """How much of the cluster each of the latest fits found again, 0 to 1, newest last."""
     fits: int = 1
     """Fits that found it again, its birth included."""
     established_seq: int | None = None
@@ -221,9 +233,9 @@ class FitRequest:
     vectors: npt.NDArray[np.float32]
     oldest: int
 
-    def result(self, labels: npt.NDArray[np.int32], mean: Vector) -> Fitted:
+    def result(self, labels: npt.NDArray[np.int32], view: View) -> Fitted:
         """Return the journal entry's body for what the fit found."""
-        return Fitted(self.begun_seq, self.refs, labels, mean, self.oldest)
+        return Fitted(self.begun_seq, self.refs, labels, view, self.oldest)
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ Kuhn (1955), as used for cluster tracking over time by MONIC (Spiliopoulou et al
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
@@ -39,7 +39,10 @@ class Reconciliation(Generic[Id]):
 
 
 def reconcile(
-    labels: npt.NDArray[np.int32], previous: Sequence[Id | None], order: Mapping[Id, int]
+    labels: npt.NDArray[np.int32],
+    previous: Sequence[Id | None],
+    order: Mapping[Id, int],
+    anchors: Mapping[Id, Collection[int]] | None = None,
 ) -> Reconciliation[Id]:
     """Match the groups of a fit with the clusters that its messages belonged to.
 
@@ -51,6 +54,9 @@ def reconcile(
         Where each message stood before.
     order : mapping
         Rank of each old cluster, lowest first: ties go to the older one.
+    anchors : mapping, optional
+        Old clusters that take every group that is mostly theirs, not only the best one, → the labels that lie near
+        enough for that. They end in no other cluster.
 
     Returns
     -------
@@ -67,12 +73,16 @@ def reconcile(
         return Reconciliation()
     names = sorted(sizes)
     old = sorted(shared, key=lambda cluster: order[cluster])
-    continued = _match(names, old, shared, sizes)
+    anchors = anchors or {}
+    continued = _take_whole(names, [cluster for cluster in old if cluster in anchors], shared, sizes, anchors)
+    kept = set(continued.values())
+    rest = [label for label in names if label not in continued]
+    continued |= _match(rest, [cluster for cluster in old if cluster not in kept], shared, sizes)
     taken = {cluster: label for label, cluster in continued.items()}
     born = {label: _left(label, old, shared, sizes[label]) for label in names if label not in continued}
     merged: dict[Id, Id | int] = {}
     for cluster in old:
-        if cluster in taken:
+        if cluster in taken or cluster in anchors:
             continue
         total = shared[cluster].total()
         label, count = max(
@@ -83,6 +93,29 @@ def reconcile(
         if count >= MIN_SHARED and count >= MERGE_SHARE * total:
             merged[cluster] = continued.get(label, label)
     return Reconciliation(continued, born, merged)
+
+
+def _take_whole(
+    names: list[int],
+    anchored: list[Id],
+    shared: Mapping[Id, Counter[int]],
+    sizes: Mapping[int, int],
+    anchors: Mapping[Id, Collection[int]],
+) -> dict[int, Id]:
+    """Give groups to the anchored clusters that most of their messages with a past belong to."""
+    with_past: Counter[int] = Counter()
+    for counts in shared.values():
+        with_past.update(counts)
+    taken: dict[int, Id] = {}
+    for label in names:
+        near = [cluster for cluster in anchored if label in anchors[cluster]]
+        best = max(near, key=lambda cluster: shared[cluster][label], default=None)
+        if best is None:
+            continue
+        count = shared[best][label]
+        if count >= MIN_SHARED and 2 * count >= with_past[label] and count >= MIN_SHARE * sizes[label]:
+            taken[label] = best
+    return taken
 
 
 def _match(

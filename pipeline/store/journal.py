@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Row
 
+from models.geometry import View
 from pipeline.entries import (
     AuthorErased,
     Body,
@@ -58,7 +60,7 @@ def journal_row(space: str, entry: Entry) -> dict[str, Any]:
             row["body"] = {
                 "begun_seq": fitted.begun_seq,
                 "refs": [list(ref) for ref in fitted.refs],
-                "mean": fitted.mean.tobytes().hex(),
+                "view": base64.b64encode(fitted.view.tobytes()).decode("ascii"),
                 "oldest": fitted.oldest,
             } | ({"names": [list(name) for name in fitted.names]} if fitted.names else {})
             row["labels"] = fitted.labels.astype("<i4").tobytes()
@@ -102,7 +104,7 @@ def _body(row: Row[Any], vector: Vector | None) -> Body:
                 begun_seq=body["begun_seq"],
                 refs=tuple(MessageRef(*ref) for ref in body["refs"]),
                 labels=np.frombuffer(row.labels, "<i4").astype(np.int32),
-                mean=np.frombuffer(bytes.fromhex(body["mean"]), np.float32),
+                view=View.frombytes(base64.b64decode(body["view"])),
                 oldest=body["oldest"],
                 names=tuple((label, cluster_id) for label, cluster_id in body.get("names", ())),
             )

@@ -63,7 +63,8 @@ spaces = Table(
     Column("fit_size", Integer, nullable=False),
     Column("floor", BigInteger, nullable=False),
     Column("next_number", Integer, nullable=False),
-    Column("mean", LargeBinary),
+    Column("view", LargeBinary),
+    Column("fit_seq", BigInteger, nullable=False, server_default="0"),
 )
 
 messages = Table(
@@ -155,6 +156,8 @@ clusters = Table(
     Column("name", String(255)),
     Column("rejected", Boolean, nullable=False, server_default=false()),
     Column("inherited", JSON, nullable=False, server_default="[]"),
+    Column("centroid", LargeBinary),
+    Column("overlaps", JSON, nullable=False, server_default="[]"),
     Index("ix_clusters_number", "space", "number", unique=True),
 )
 

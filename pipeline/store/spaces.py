@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from models.geometry import View
 from pipeline.decisions import recalibrate
 from pipeline.entries import Commanded, Entry, Features, Posted
 from pipeline.fold import Needs, SpaceState
@@ -55,7 +56,7 @@ async def load_state(connection: AsyncConnection, space: str, settings: FoldSett
         return state
     state.seq, state.now = header.seq, header.now
     state.seen_since_fit, state.fit_size = header.seen_since_fit, header.fit_size
-    state.next_number, state.floor = header.next_number, header.floor
+    state.next_number, state.floor, state.fit_seq = header.next_number, header.floor, header.fit_seq
     table = schema.clusters
     for row in await connection.execute(select(table).where(table.c.space == space).order_by(table.c.number)):
         state.clusters[row.cluster_id] = _cluster(row)
@@ -83,7 +84,7 @@ async def load_state(connection: AsyncConnection, space: str, settings: FoldSett
     state.admit(await _members(connection, space, and_(messages.c.follows_id.is_not(None), followed)))
     remembered = and_(messages.c.seq > state.seq - RAID_SPAN, messages.c.words >= RAID_MIN_WORDS)
     state.admit(await _members(connection, space, remembered))
-    state.restore(np.frombuffer(header.mean, np.float32) if header.mean is not None else None)
+    state.restore(View.frombytes(header.view) if header.view is not None else None)
     recalibrate(state)
     return state
 
@@ -182,7 +183,7 @@ async def save(
                 for e in changes.lineage
             ],
         )
-    mean = state.centroids.mean
+    view = state.centroids.view
     header = {
         "space": space,
         "seq": state.seq,
@@ -191,7 +192,8 @@ async def save(
         "fit_size": state.fit_size,
         "floor": state.floor,
         "next_number": state.next_number,
-        "mean": mean.tobytes() if mean is not None else None,
+        "view": view.tobytes() if view is not None else None,
+        "fit_seq": state.fit_seq,
     }
     await upsert(connection, schema.spaces, [header])
 
@@ -365,6 +367,8 @@ def _cluster(row: Row[Any]) -> Cluster:
         name=row.name,
         rejected=row.rejected,
         inherited=tuple(row.inherited),
+        centroid=np.frombuffer(row.centroid, np.float32).copy() if row.centroid is not None else None,
+        overlaps=tuple(row.overlaps),
     )
 
 
@@ -390,4 +394,6 @@ def _cluster_row(space: str, cluster: Cluster) -> dict[str, Any]:
         "name": cluster.name,
         "rejected": cluster.rejected,
         "inherited": list(cluster.inherited),
+        "centroid": cluster.centroid.tobytes() if cluster.centroid is not None else None,
+        "overlaps": list(cluster.overlaps),
     }
