@@ -22,7 +22,7 @@ def k_means(vectors: Vectors, groups: int, seed: int) -> Labels:
 def density(vectors: Vectors) -> Labels:
     """One HDBSCAN fit on the 50 main axes, min_cluster_size 10, min_samples 3."""
     centred = centre(vectors, vectors.mean(axis=0, dtype=np.float64))
-    return _hdbscan(unit_rows(centred @ main_axes(centred, 50)))
+    return _hdbscan(unit_rows(centred @ main_axes(centred, 50)[0]))
 
 
 def umap_density(vectors: Vectors, seed: int) -> Labels:

@@ -110,13 +110,10 @@ class DensityClusterer:
             raise ValueError("vectors hold NaN or infinity")
         n, d = rows.shape
         if n < self.min_cluster_size:
-            return ClusterFit(
-                np.full(n, -1, dtype=np.int32), View(np.zeros(d, np.float32), np.eye(d, dtype=np.float32))
-            )
+            return ClusterFit(np.full(n, -1, dtype=np.int32), View.plain(d))
         view = view_of(rows, self.axes, self.damping)
         if view.axes.shape[1] == 0:
-            nothing_taken_out = View(np.zeros(d, np.float32), np.eye(d, dtype=np.float32))
-            return ClusterFit(np.zeros(n, dtype=np.int32), nothing_taken_out)
+            return ClusterFit(np.zeros(n, dtype=np.int32), View.plain(d))
         seen = view.of(rows)
         indices, distances = nearest(seen, self.neighbours)
         places = smoothed(seen, indices, distances, least=self.neighbour_cosine, times=self.rounds)

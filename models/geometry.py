@@ -78,6 +78,11 @@ class View:
     mean: Floats
     axes: Floats
 
+    @classmethod
+    def plain(cls, dimensions: int) -> Self:
+        """Return the view that leaves vectors as they are: where there is too little to learn one from."""
+        return cls(np.zeros(dimensions, np.float32), np.eye(dimensions, dtype=np.float32))
+
     def of(self, vectors: npt.NDArray[np.floating]) -> Floats:
         """Look at vectors (n, d): (n, k) float32 unit rows, zeros where there is nothing to see.
 

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.clusterer import ClusterFit
+from models.geometry import View
 from pipeline.doors import Arrival, arrival_of
 from pipeline.fitter import InlineFitter
 from pipeline.owner import Owner
@@ -70,7 +71,7 @@ class _Known:
         best = similarity.argmax(1)
         labels = np.where(similarity.max(1) > 0.6, best, -1).astype(np.int32)
         _, dense = np.unique(np.append(labels, -1), return_inverse=True)
-        return ClusterFit(dense[:-1].astype(np.int32) - 1, np.zeros(vectors.shape[1], np.float32))
+        return ClusterFit(dense[:-1].astype(np.int32) - 1, View.plain(vectors.shape[1]))
 
 
 async def measure(messages: int, dimensions: int, settings: FoldSettings, say: Callable[[str], None]) -> MemoryResult:

@@ -74,7 +74,10 @@ class ClusterSettings(_Section):
     min_cluster_size: Annotated[int, Field(ge=2)] = Field(4, description="smallest group that a fit may find")
     attach_floor: Annotated[float, Field(ge=-1, le=1)] = 0.65
     attach_margin: Annotated[float, Field(ge=0, le=1)] = 0.05
-    hold: Annotated[float, Field(ge=-1, le=1)] = 0.55
+    hold: Annotated[float, Field(ge=-1, le=1)] = Field(
+        0.55, description="cosine at which two clusters are as likely one matter as two; people's answers move it"
+    )
+    merge: Annotated[float, Field(ge=-1, le=1)] = Field(0.9, description="cosine from which on two clusters are one")
     pool_ttl: timedelta = timedelta(days=45)
     all_kinds: bool = Field(default=False, description="let questions, praise and chatter found clusters too")
 
@@ -88,6 +91,7 @@ class ClusterSettings(_Section):
             attach_floor=self.attach_floor,
             attach_margin=self.attach_margin,
             hold=self.hold,
+            merge=self.merge,
             pool_ttl=self.pool_ttl,
             found_all_kinds=self.all_kinds,
         )

@@ -65,7 +65,7 @@ def _places(vectors: Any) -> Any:
     try:
         import umap  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ImportError:
-        return vectors @ main_axes(vectors, 2)
+        return vectors @ main_axes(vectors, 2)[0][0]
     return umap.UMAP(n_components=2, metric="cosine", random_state=0).fit_transform(vectors)
 
 

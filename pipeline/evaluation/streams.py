@@ -24,7 +24,8 @@ from connectors.archive_file import read_lines
 from connectors.archive_format import UNTIMED_FROM
 from models import baselines
 from models.clusterer import DensityClusterer
-from models.geometry import Labels, centre, centroids, held
+from models.geometry import Labels, centroids
+from models.novelty import held
 from pipeline.doors import Arrival, arrival_of
 from pipeline.dry_run import ALL_KINDS
 from pipeline.embed import Reader
@@ -198,9 +199,9 @@ def run_batch(data: Data, settings: Settings, threshold: int) -> Measures:
     fit = DensityClusterer(min_cluster_size=settings.clusters.min_cluster_size).fit(vectors)
     count = int(fit.labels.max(initial=-1)) + 1
     sizes = np.bincount(fit.labels[fit.labels >= 0], minlength=count)
-    middles = centroids(centre(vectors, fit.mean), fit.labels, count)
+    middles = centroids(fit.view.of(vectors), fit.labels, count)
     ripe = [name for name in range(count) if sizes[name] >= threshold]
-    waits = held(middles[ripe], sizes[ripe], threshold=settings.clusters.hold) if ripe else np.zeros(0, np.int32)
+    waits = held(middles[ripe], sizes[ripe], midpoint=settings.clusters.hold) if ripe else np.zeros(0, np.int32)
     opened = {name for name, other in zip(ripe, waits.tolist(), strict=True) if other < 0}
     return of_labels(data.gold, fit.labels, threshold, opened)
 
