@@ -60,7 +60,7 @@ class FoldSettings:
     """From this probability on, praise and chatter found and join nothing."""
     found_all_kinds: bool = False
     """Let praise and chatter found clusters too: for texts that are not a community's chat."""
-    established_size: int = 8
+    established_size: int = 10
     """Members from which on a cluster may be established: sure enough to open, and to claim its surroundings."""
     confirming_fits: int = 4
     """Fits that must have found it: the first sight of a group is often two."""
