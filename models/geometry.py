@@ -165,6 +165,27 @@ def centroids(vectors: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]
     return unit_rows(sums)
 
 
+def cohesion(vectors: npt.NDArray[np.floating]) -> float:
+    """How much of a piece a group is: the mean cosine of each member to the middle of the others.
+
+    Not to the middle of all: that each member pulls towards itself, the more the fewer they are, and ten random
+    rows would pass for a group.
+
+    Parameters
+    ----------
+    vectors
+        (m, d) float, unit rows, m >= 0.
+
+    Returns
+    -------
+    A float, -1 to 1; 0 for fewer than two.
+    """
+    rows = np.asarray(vectors, dtype=np.float64)
+    if len(rows) < 2:
+        return 0.0
+    return float(np.einsum("md,md->m", rows, unit_rows(rows.sum(axis=0) - rows)).mean())
+
+
 def attach_threshold(
     member_similarities: npt.NDArray[np.floating],
     floor: float = ATTACH_FLOOR,

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from models.geometry import Floats, View, attach_threshold, centroids
+from models.geometry import Floats, View, attach_threshold, centroids, cohesion
 from models.novelty import LEAST_NEW, chance_new
 from pipeline.carrying import take_name
 from pipeline.centroids import CHUNK, SCALE, similarities, whole
@@ -27,7 +27,7 @@ from pipeline.tracking import MIN_SHARE, Reconciliation, reconcile
 
 EXPIRING_FITS: Final = 2
 """Fits that must have looked at a waiting message before it expires."""
-STABLE_FITS: Final = 3
+STABLE_FITS: Final = 2
 """Latest fits that must agree about a cluster before it is established."""
 TAKE_COSINE: Final = 0.7
 """Of a group's centroid to an established cluster's, from which on the cluster takes it whole."""
@@ -85,7 +85,7 @@ def apply_fit(state: Space, fitted: Fitted) -> None:
     _locate(state, fitted.view)
     _merge_sure(state, constraints)
     found_again = {state.survivor(cluster.cluster_id).cluster_id for cluster in again}
-    cohesion = _set_thresholds(state, members, labels)
+    pieces = _set_thresholds(state, members, labels)
     loose = [
         member
         for index, (member, label) in enumerate(zip(members, labels.tolist(), strict=True))
@@ -94,7 +94,7 @@ def apply_fit(state: Space, fitted: Fitted) -> None:
     _settle_loose(state, loose, constraints, established)
     _expire(state, members)
     _count_fits(state, found_again, members, previous)
-    _hold(state, state.constraints(), cohesion)
+    _hold(state, state.constraints(), pieces)
     _locate(state, fitted.view)
     state.cause = ("joined", None)
     _report(state, fitted, plan, dict(zip((m.ref for m in members), previous, strict=True)), established)
@@ -240,21 +240,22 @@ def _set_thresholds(state: Space, members: list[Member], labels: npt.NDArray[np.
     for member, label in zip(members, labels.tolist(), strict=True):
         if label >= 0 and member.cluster_id is not None and member.vector is not None:
             found.setdefault(member.cluster_id, []).append(member.vector)
-    cohesion = {}
+    pieces = {}
     for cluster_id, vectors in found.items():
         cluster = state.clusters[cluster_id]
         if cluster.centroid is not None:
-            cohesion[cluster_id] = set_threshold(state, cluster, vectors)
-    return cohesion
+            pieces[cluster_id] = set_threshold(state, cluster, vectors)
+    return pieces
 
 
 def set_threshold(state: Space, cluster: Cluster, vectors: Sequence[Vector]) -> float:
-    """Set a cluster's threshold by these of its members, at least one; return their mean cosine to its centroid."""
+    """Set a cluster's threshold by these of its members, at least one; return how much of a piece they are."""
     assert cluster.centroid is not None
-    cosines = similarities(state.centroids.seen(vectors), cluster.centroid)
+    rows = state.centroids.seen(vectors)
+    cosines = similarities(rows, cluster.centroid)
     cluster.threshold = attach_threshold(cosines, floor=state.settings.attach_floor)
     state.refitted(cluster)
-    return float(cosines.mean())
+    return cohesion(rows)
 
 
 def _settle_loose(state: Space, loose: list[Member], constraints: Constraints, established: Collection[str]) -> None:
@@ -327,7 +328,7 @@ def _expire(state: Space, members: list[Member]) -> None:
             state.place(member, Status.EXPIRED, None, "found no company")
 
 
-def _hold(state: Space, constraints: Constraints, cohesion: Mapping[str, float]) -> None:
+def _hold(state: Space, constraints: Constraints, pieces: Mapping[str, float]) -> None:
     """Establish what is sure: found again and again, of a piece, and most probably no matter of an established one."""
     established = sorted(
         (c for c in state.clusters.values() if c.live and c.established_seq is not None),
@@ -337,7 +338,7 @@ def _hold(state: Space, constraints: Constraints, cohesion: Mapping[str, float])
         (
             c
             for c in state.clusters.values()
-            if c.live and c.established_seq is None and _sure(state, c, cohesion.get(c.cluster_id, 0.0))
+            if c.live and c.established_seq is None and _sure(state, c, pieces.get(c.cluster_id, 0.0))
         ),
         key=lambda c: (-c.count, c.number),
     )
@@ -357,11 +358,11 @@ def _hold(state: Space, constraints: Constraints, cohesion: Mapping[str, float])
         cluster.held_by = held_by
 
 
-def _sure(state: Space, cluster: Cluster, cohesion: float) -> bool:
+def _sure(state: Space, cluster: Cluster, of_a_piece: float) -> bool:
     return (
         cluster.count >= state.settings.established_size
         and cluster.fits >= state.settings.confirming_fits
-        and cohesion >= state.settings.least_cohesion
+        and of_a_piece >= state.settings.least_cohesion
         and len(cluster.overlaps) == STABLE_FITS
         and min(cluster.overlaps) >= state.settings.least_overlap
     )

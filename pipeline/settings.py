@@ -77,7 +77,7 @@ class ClusterSettings(_Section):
     hold: Annotated[float, Field(ge=-1, le=1)] = Field(
         0.55, description="cosine at which two clusters are as likely one matter as two; people's answers move it"
     )
-    merge: Annotated[float, Field(ge=-1, le=1)] = Field(0.9, description="cosine from which on two clusters are one")
+    merge: Annotated[float, Field(ge=-1, le=1)] = Field(0.85, description="cosine from which on two clusters are one")
     pool_ttl: timedelta = timedelta(days=45)
     all_kinds: bool = Field(default=False, description="let questions, praise and chatter found clusters too")
 

@@ -65,13 +65,13 @@ class FoldSettings:
     confirming_fits: int = 4
     """Fits that must have found it: the first sight of a group is often two."""
     least_overlap: float = 0.75
-    """Of it, how much each of the latest three fits must have found again: a group that is redrawn is none yet."""
-    least_cohesion: float = 0.75
-    """Mean cosine of its members to its centroid."""
+    """Of it, how much each of the latest two fits must have found again: a group that is redrawn is none yet."""
+    least_cohesion: float = 0.78
+    """Mean cosine of its members to the middle of the others (`models.geometry.cohesion`)."""
     hold: float = 0.55
     """Cosine at which two clusters are as likely one matter as two; one that is probably the matter of an established
     cluster waits beside it ("close to #12") and opens no ticket of its own (`models.novelty`)."""
-    merge: float = 0.9
+    merge: float = 0.85
     """Cosine of two clusters from which on they are one for sure. Both thresholds are where a space begins:
     people's answers move them (`pipeline.answers`)."""
     raid_authors: int = 5
