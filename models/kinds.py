@@ -17,6 +17,7 @@ import numpy.typing as npt
 from sklearn.feature_extraction.text import TfidfVectorizer  # type: ignore[import-untyped]
 from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
 from sklearn.pipeline import FeatureUnion  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from models.cues import CUE_NAMES, WORDING_CUES, cue_matrix, has_request
 from models.embedder import Embedder
@@ -125,9 +126,11 @@ class KindClassifier:
             raise ValueError(
                 f"two examples of each kind are needed, got {dict(zip(KINDS, counts.tolist(), strict=True))}"
             )
-        self._embedding_model.fit(_scaled(embeddings), codes)
-        self._ngram_model.fit(self._ngrams.fit_transform(texts), codes)
-        self._cue_model.fit(cue_matrix(texts), codes)
+        # Matrices this small gain nothing from threads; on a busy machine BLAS's wait for each other, a minute long.
+        with threadpool_limits(1, user_api="blas"):
+            self._embedding_model.fit(_scaled(embeddings), codes)
+            self._ngram_model.fit(self._ngrams.fit_transform(texts), codes)
+            self._cue_model.fit(cue_matrix(texts), codes)
         self._train_prior = counts / counts.sum()
         return self
 
@@ -195,13 +198,38 @@ class KindClassifier:
         ]
 
 
-def train_kinds(embedder: Embedder) -> KindClassifier:
-    """Classifier fitted on the shipped examples; the same embedder gives the same one."""
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Texts that a classifier learns from.
+
+    Attributes
+    ----------
+    texts
+        n texts as they came.
+    kinds
+        n of `KINDS`.
+    embeddings
+        (n, d) float32, unit rows: `strip_for_embedding` of the texts, embedded.
+    """
+
+    texts: tuple[str, ...]
+    kinds: tuple[str, ...]
+    embeddings: npt.NDArray[np.float32]
+
+
+def shipped_examples(embedder: Embedder) -> Examples:
+    """Return the examples that ship with the project, embedded."""
     lines = files("models").joinpath("data/kinds.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
-    texts = [row["text"] for row in rows]
+    texts = tuple(row["text"] for row in rows)
     embeddings = embedder.encode([strip_for_embedding(text) for text in texts])
-    return KindClassifier().fit(texts, [row["kind"] for row in rows], embeddings)
+    return Examples(texts, tuple(row["kind"] for row in rows), embeddings)
+
+
+def train_kinds(embedder: Embedder) -> KindClassifier:
+    """Classifier fitted on the shipped examples; the same embedder gives the same one."""
+    shipped = shipped_examples(embedder)
+    return KindClassifier().fit(shipped.texts, shipped.kinds, shipped.embeddings)
 
 
 def kind_of(probabilities: npt.NDArray[np.float64], *, requests: bool, rule: ActingRule = ActingRule()) -> str:

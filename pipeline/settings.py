@@ -64,6 +64,14 @@ class ModelSettings(_Section):
     batch: Annotated[int, Field(ge=1, le=2048)] = Field(512, description="messages that one call embeds at most")
 
 
+class KindSettings(_Section):
+    """How kinds are told."""
+
+    learn_from_corrections: bool = Field(
+        default=False, description="let what people `correct` in this space teach its classifier of kinds"
+    )
+
+
 class ClusterSettings(_Section):
     """When messages join clusters, and when all is looked at anew. Times are event time."""
 
@@ -206,6 +214,7 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     database: DatabaseSettings = DatabaseSettings()
     model: ModelSettings = ModelSettings()
+    kinds: KindSettings = KindSettings()
     clusters: ClusterSettings = ClusterSettings()
     policy: PolicySettings = PolicySettings()
     tracker: TrackerSettings = TrackerSettings()

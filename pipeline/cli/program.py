@@ -10,6 +10,7 @@ import typer
 from pipeline.cli import (
     benchmarking,
     checking,
+    correcting,
     dead,
     deciding,
     demonstrating,
@@ -63,6 +64,7 @@ for _topic in (
     serving,
     reading,
     deciding,
+    correcting,
     dead,
     checking,
     rebuilding,

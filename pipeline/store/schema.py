@@ -121,6 +121,17 @@ vectors = Table(
     Index("ix_vectors_message", "space", "platform", "message_id"),
 )
 
+corrections = Table(
+    "corrections",
+    metadata,
+    Column("space", String(255), primary_key=True),
+    Column("platform", String(255), primary_key=True),
+    Column("message_id", String(255), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("by", String(255), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+)
+
 reactions = Table(
     "reactions",
     metadata,

@@ -266,8 +266,8 @@ async def _save_vectors(
 
 
 async def _forget(connection: AsyncConnection, space: str, refs: set[MessageRef]) -> None:
-    """Remove text, vector, author and reactions of erased messages; the journal keeps that there was one."""
-    for table in (schema.vectors, schema.reactions, schema.moves):
+    """Remove text, vector, author, reactions, corrections of erased messages; the journal keeps that there was one."""
+    for table in (schema.vectors, schema.reactions, schema.moves, schema.corrections):
         for named in naming(table.c.platform, table.c.message_id, refs):
             await connection.execute(delete(table).where(table.c.space == space, named))
     journal = schema.journal

@@ -83,7 +83,7 @@ async def trail(database: Database, space: str, named: str) -> Trail:
     """
     moves, journal, commands = schema.moves, schema.journal, schema.commands
     async with reading(database) as connection:
-        row = await _message(connection, space, named)
+        row = await find_message(connection, space, named)
         found = await connection.execute(
             select(moves, journal.c.at, commands.c.by)
             .outerjoin(journal, and_(journal.c.space == moves.c.space, journal.c.seq == moves.c.seq))
@@ -134,7 +134,7 @@ async def named_messages(
     refs = []
     async with reading(database) as connection:
         for name in names:
-            row = await _message(connection, space, name)
+            row = await find_message(connection, space, name)
             ref = MessageRef(row.platform, row.message_id)
             if row.cluster_id != cluster_id:
                 raise FatalError(
@@ -183,7 +183,8 @@ def _texts(said: list[Said]) -> tuple[str, ...]:
     return tuple(one.text for one in typical(said, QUOTES))
 
 
-async def _message(connection: AsyncConnection, space: str, named: str) -> Row[Any]:
+async def find_message(connection: AsyncConnection, space: str, named: str) -> Row[Any]:
+    """Return the row of a message that a person names by its id or as PLATFORM/ID; FatalError unless it is one."""
     messages = schema.messages
     platform, _, message_id = named.partition("/")
     exact = and_(messages.c.platform == platform, messages.c.message_id == message_id)

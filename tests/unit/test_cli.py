@@ -31,6 +31,7 @@ COMMANDS = [
     ["demo"],
     ["dry-run"],
     ["evaluate"],
+    ["evaluate-kinds"],
     ["run"],
     ["migrate"],
     ["publish"],
@@ -42,6 +43,7 @@ COMMANDS = [
     ["why"],
     ["watch"],
     ["agenda"],
+    ["tone"],
     ["tag"],
     ["promote"],
     ["mute"],
@@ -51,10 +53,12 @@ COMMANDS = [
     ["separate"],
     ["split"],
     ["undo"],
+    ["correct"],
     ["dead", "list"],
     ["dead", "show"],
     ["dead", "retry"],
     ["check"],
+    ["rebuild"],
     ["settings"],
     ["bench"],
 ]
@@ -189,6 +193,9 @@ def test_check_is_red_with_remedies_where_nothing_was_started(groundswell: Run) 
 @pytest.mark.parametrize(
     "arguments",
     [
+        ["correct", "discord/1"],
+        ["correct", "discord/1", "idea", "--clear"],
+        ["correct", "discord/1", "bug"],
         ["undo"],
         ["undo", "c1", "--cluster", "2"],
         ["why"],
