@@ -25,6 +25,7 @@ from pipeline.embed import Reader
 from pipeline.entries import Posted
 from pipeline.errors import SkippableError
 from pipeline.file_issues import Sink
+from pipeline.learning import LOOK_S, Learner
 from pipeline.owner import Owner
 from pipeline.received import Received, Refusal
 from pipeline.records import Event, Origin, check_time, decode_event, decode_signal, encode
@@ -55,8 +56,16 @@ def group_id(settings: Settings, stage: Stage) -> str:
 # -- embed: community.events → community.signals ------------------------------------------------------------------
 
 
-def embed_app(settings: Settings, bootstrap: str, reader: Reader, broker_id: str, member: str) -> faust.App:
-    """Stage 1, any number of workers: reads texts, publishes signals keyed by space."""
+def embed_app(
+    settings: Settings, bootstrap: str, reader: Reader, broker_id: str, member: str, learner: Learner | None = None
+) -> faust.App:
+    """Stage 1, any number of workers: reads texts, publishes signals keyed by space.
+
+    Parameters
+    ----------
+    learner : Learner, optional
+        Keeps `reader` up to date with people's corrections.
+    """
     app = _app(settings, "embed", bootstrap, member)
     signals = _topic(app, settings, SIGNALS)
     # The model works on one batch while the one before it is classified and sent: one thread and one turn each.
@@ -81,6 +90,9 @@ def embed_app(settings: Settings, bootstrap: str, reader: Reader, broker_id: str
     dead = _topic(app, settings, DEAD)
     agent = SafeAgent("embed", decode, work, dead, batch=settings.model.batch, within_s=0.2, abreast=2)
     _attach(app, agent, _topic(app, settings, EVENTS))
+    if learner is not None:
+        app.task(agent.guard(_every(app, LOOK_S, learner.look_again)))
+        app.on_before_shutdown.connect(_signalled(learner.close), weak=False)
     return app
 
 

@@ -95,5 +95,6 @@ def _posted(signal: Signal, languages: frozenset[str]) -> tuple[Posted, MessageD
         release=data.version,
         cues=signal.kinds.cues,
         model=signal.model or "",
+        recipe=signal.kinds.recipe,
     )
     return posted, details

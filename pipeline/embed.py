@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from models.corrected_kinds import CorrectedKinds
 from models.embedder import Embedder
-from models.kinds import KindClassifier, KindPrediction, kind_of
+from models.kinds import RECIPE_VERSION, KindClassifier, KindPrediction, kind_of, train_kinds
 from models.language import detect
 from models.text import strip_for_embedding
 from pipeline.records import Event, EventType, Kinds, Origin, Signal, pack_vector
 
+_Voice = tuple[str | None, str | None]
+
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Reads texts: the models of the embed stage, loaded once."""
+    """Reads texts: the models of the embed stage, loaded once.
+
+    Attributes
+    ----------
+    kinds
+        The shipped classifier.
+    learned
+        What a space learned from its people's corrections; any other space is read by `kinds`. May change between
+        two calls.
+    """
 
     embedder: Embedder
     kinds: KindClassifier
+    learned: dict[str, CorrectedKinds] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, embedder: Embedder) -> Reader:
+        """Return a reader with the shipped classifier; takes seconds."""
+        return cls(embedder, train_kinds(embedder))
 
     def vectors(self, events: Sequence[Event]) -> npt.NDArray[np.float32]:
         """Return the vectors of those events that carry text, (m, d) float32. Blocks; call it off the event loop."""
@@ -31,38 +49,82 @@ class Reader:
         self, events: Sequence[Event], origins: Sequence[Origin], vectors: npt.NDArray[np.float32]
     ) -> list[Signal]:
         """Return one signal per event, in order, given what `vectors` returned. Blocks; call it off the event loop."""
-        # A repeated text is read once here too; in one call of the embedder it has one vector.
-        first = {text: row for row, text in reversed(list(enumerate(_texts(events))))}
-        rows = sorted(first.values())
-        texts = sorted(first, key=first.__getitem__)
-        readings: dict[str, dict[str, Any]] = {}
-        if texts:
-            prediction = self.kinds.predict(texts, vectors[rows])
-            readings = {
-                text: {
-                    "kinds": _kinds(prediction, place),
+        # Looked at once: all of a space's messages in a call are read by the same classifier.
+        learned = dict(self.learned)
+        said = [event for event in events if _carries_text(event)]
+        groups: dict[_Voice, dict[str, int]] = {}
+        for row, event in enumerate(said):
+            # A repeated text is read once here too; in one call of the embedder it has one vector.
+            groups.setdefault(_voice(learned, event.space, event.data.platform), {}).setdefault(
+                event.data.text or "", row
+            )
+        readings: dict[tuple[_Voice, str], dict[str, Any]] = {}
+        for voice, rows in groups.items():
+            texts = list(rows)
+            kinds = self._kinds(learned, voice, texts, vectors[list(rows.values())])
+            for text, own in zip(texts, kinds, strict=True):
+                readings[voice, text] = {
+                    "kinds": own,
                     "language": detect(text).code,
                     "model": self.embedder.name,
-                    "vector": pack_vector(vectors[row]),
+                    "vector": pack_vector(vectors[rows[text]]),
                 }
-                for place, (text, row) in enumerate(zip(texts, rows, strict=True))
-            }
         return [
-            Signal(event=event, origin=origin, **(readings[event.data.text or ""] if _carries_text(event) else {}))
+            Signal(
+                event=event,
+                origin=origin,
+                **(
+                    readings[_voice(learned, event.space, event.data.platform), event.data.text or ""]
+                    if _carries_text(event)
+                    else {}
+                ),
+            )
             for event, origin in zip(events, origins, strict=True)
         ]
 
-    def read(self, texts: Sequence[str], vectors: npt.NDArray[np.float32]) -> tuple[list[Kinds], list[str | None]]:
-        """Return kinds and language of texts, given their vectors (n, d); n > 0. Blocks."""
-        prediction = self.kinds.predict(texts, vectors)
-        return [_kinds(prediction, row) for row in range(len(texts))], [detect(text).code for text in texts]
+    def read(
+        self, space: str, platforms: Sequence[str], texts: Sequence[str], vectors: npt.NDArray[np.float32]
+    ) -> tuple[list[Kinds], list[str | None]]:
+        """Return kinds and language of a space's texts, given platform and vector (n, d) of each; n > 0. Blocks."""
+        learned = dict(self.learned)
+        rows_of: dict[_Voice, list[int]] = {}
+        for row, platform in enumerate(platforms):
+            rows_of.setdefault(_voice(learned, space, platform), []).append(row)
+        found: dict[int, Kinds] = {}
+        for voice, rows in rows_of.items():
+            own = self._kinds(learned, voice, [texts[row] for row in rows], vectors[rows])
+            found.update(zip(rows, own, strict=True))
+        return [found[row] for row in range(len(texts))], [detect(text).code for text in texts]
+
+    def _kinds(
+        self,
+        learned: Mapping[str, CorrectedKinds],
+        voice: _Voice,
+        texts: Sequence[str],
+        vectors: npt.NDArray[np.float32],
+    ) -> list[Kinds]:
+        space, platform = voice
+        if space is None:
+            prediction, recipe = self.kinds.predict(texts, vectors), RECIPE_VERSION
+        else:
+            own = learned[space]
+            prior = own.priors[platform] if platform is not None else None
+            prediction, recipe = own.classifier.predict(texts, vectors, prior=prior), own.recipe
+        return [_as_record(prediction, row, recipe) for row in range(len(texts))]
+
+
+def _voice(learned: Mapping[str, CorrectedKinds], space: str, platform: str) -> _Voice:
+    """Return what decides how a text is read: the space that learned, and the platform whose shares it knows."""
+    if space not in learned:
+        return None, None
+    return space, platform if platform in learned[space].priors else None
 
 
 def _texts(events: Sequence[Event]) -> list[str]:
     return [event.data.text or "" for event in events if _carries_text(event)]
 
 
-def _kinds(prediction: KindPrediction, row: int) -> Kinds:
+def _as_record(prediction: KindPrediction, row: int, recipe: str) -> Kinds:
     probabilities = prediction.probabilities[row]
     complaint, idea, question, praise, other = (round(float(p), 4) for p in probabilities)
     return Kinds(
@@ -73,6 +135,7 @@ def _kinds(prediction: KindPrediction, row: int) -> Kinds:
         other=other,
         kind=kind_of(probabilities, requests=bool(prediction.requests[row])),
         cues=prediction.cues[row],
+        recipe=recipe,
     )
 
 

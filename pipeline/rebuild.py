@@ -120,7 +120,7 @@ async def rebuild(
             entries = await rebuilding.read_journal(connection, space)
             tables, members = await rebuilding.tables_of(connection, space, settings)
         await _embed(texts, reader, kept, say)
-        readings, details = await asyncio.to_thread(_read, texts, reader, kept, languages)
+        readings, details = await asyncio.to_thread(_read, space, texts, reader, kept, languages)
         say(f"folding {len(entries):,} entries")
         before = rebuilding.before_of(tables, members)
         done = await asyncio.to_thread(
@@ -235,7 +235,7 @@ async def _embed(texts: Sequence[Stored], reader: Reader, cache: _Cache, say: Sa
 
 
 def _read(
-    texts: Sequence[Stored], reader: Reader, cache: _Cache, languages: frozenset[str]
+    space: str, texts: Sequence[Stored], reader: Reader, cache: _Cache, languages: frozenset[str]
 ) -> tuple[dict[MessageRef, Reading], dict[MessageRef, MessageDetails]]:
     readings: dict[MessageRef, Reading] = {}
     details: dict[MessageRef, MessageDetails] = {}
@@ -243,7 +243,8 @@ def _read(
         batch = texts[start : start + BATCH]
         packed = np.stack([cache.vectors[_key(strip_for_embedding(stored.text))] for stored in batch])
         vectors = np.asarray(packed, np.float32)
-        kinds, codes = reader.read([stored.text for stored in batch], vectors)
+        platforms = [stored.ref.platform for stored in batch]
+        kinds, codes = reader.read(space, platforms, [stored.text for stored in batch], vectors)
         for stored, vector, own, code in zip(batch, vectors, kinds, codes, strict=True):
             readings[stored.ref] = Reading(features_of(stored.text, own, code, languages), vector)
             details[stored.ref] = MessageDetails(
@@ -253,5 +254,6 @@ def _read(
                 release=stored.release,
                 cues=own.cues,
                 model=reader.embedder.name,
+                recipe=own.recipe,
             )
     return readings, details

@@ -192,6 +192,8 @@ class Kinds(_Frozen):
     kind: str
     """The acting decision: one of the five, or "unsure"."""
     cues: tuple[str, ...] = ()
+    recipe: str | None = None
+    """Which classifier said so; one that learned from corrections ends with +c and their number."""
 
     def probabilities(self) -> tuple[float, float, float, float, float]:
         """Return the five probabilities in the order of `models.kinds.KINDS`."""

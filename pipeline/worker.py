@@ -18,12 +18,12 @@ import structlog
 
 from models.clusterer import DensityClusterer
 from models.embedder import ModelFilesError, SentenceEmbedder
-from models.kinds import train_kinds
 from pipeline.app import cluster_app, embed_app, file_app
 from pipeline.embed import Reader
 from pipeline.errors import FatalError, RetriableError
 from pipeline.file_issues import Sink
 from pipeline.fitter import ProcessFitter
+from pipeline.learning import Learner
 from pipeline.lifeline import end_with_parent
 from pipeline.owner import Owner
 from pipeline.settings import STAGES, Settings, Stage
@@ -90,11 +90,11 @@ def build(stage: Stage, settings: Settings, bootstrap: str, instance: int) -> fa
     """
     member = f"{stage}-{instance}"
     if stage == "embed":
-        return embed_app(settings, bootstrap, _reader(settings), broker_id(bootstrap), member)
+        learner = _learner(settings)
+        reader = Reader.load(_embedder(settings)) if learner is None else learner.reader
+        return embed_app(settings, bootstrap, reader, broker_id(bootstrap), member, learner)
     database = Database(settings.database_url)
-    found, needed = asyncio.run(_revision(database))
-    if found != needed:
-        raise FatalError(f"the database is at revision {found}, this release needs {needed}: run `groundswell migrate`")
+    asyncio.run(_check(database))
     if stage == "cluster":
         fitter = ProcessFitter(DensityClusterer(min_cluster_size=settings.clusters.min_cluster_size))
         owner = Owner(f"{settings.kafka.prefix}{member}", database, settings.clusters.fold(), fitter)
@@ -103,19 +103,39 @@ def build(stage: Stage, settings: Settings, bootstrap: str, instance: int) -> fa
     return file_app(settings, bootstrap, sink, member)
 
 
-async def _revision(database: Database) -> tuple[str | None, str]:
+async def _check(database: Database) -> None:
     try:
-        return await database.revision()
+        found, needed = await database.revision()
     finally:
         await database.close()
+    if found != needed:
+        raise FatalError(f"the database is at revision {found}, this release needs {needed}: run `groundswell migrate`")
 
 
-def _reader(settings: Settings) -> Reader:
+def _embedder(settings: Settings) -> SentenceEmbedder:
     try:
-        embedder = SentenceEmbedder.load(settings.model.name, settings.model.sha256, threads=settings.model.threads)
+        return SentenceEmbedder.load(settings.model.name, settings.model.sha256, threads=settings.model.threads)
     except ModelFilesError as exc:
         raise FatalError(str(exc)) from exc
-    return Reader(embedder, train_kinds(embedder))
+
+
+def _learner(settings: Settings) -> Learner | None:
+    """Return what learns from the space's corrections, having learned those that there are; None where unwanted."""
+    if not settings.kinds.learn_from_corrections:
+        return None
+    database = Database(settings.database_url)
+
+    async def look() -> Learner:
+        # The connections belong to this loop, which ends here; Faust's takes its own.
+        try:
+            learner = Learner.load(database, settings.space, _embedder(settings))
+            await learner.look()
+        finally:
+            await database.close()
+        return learner
+
+    asyncio.run(_check(database))
+    return asyncio.run(look())
 
 
 def main(argv: list[str] | None = None) -> None:

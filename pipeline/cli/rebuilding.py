@@ -9,13 +9,14 @@ import typer
 
 from models.clusterer import DensityClusterer
 from models.embedder import ModelFilesError, SentenceEmbedder
-from models.kinds import train_kinds
 from pipeline.cli.context import opened, require_schema
 from pipeline.cli.screen import note, say
 from pipeline.embed import Reader
 from pipeline.errors import FatalError
 from pipeline.fitter import ProcessFitter
+from pipeline.learning import Learner
 from pipeline.settings import Settings
+from pipeline.store.database import Database
 from pipeline.store.rebuilding import Differences
 
 SHOWN = 10
@@ -69,7 +70,7 @@ async def _rebuild(settings: Settings, *, check: bool, refit: bool) -> None:
             _tell(await work.repair(database, settings.space, fold), mended=True)
             return
         say(f"space {settings.space}: from {', '.join(sorted(found))} to {name}")
-        reader = await asyncio.to_thread(_reader, settings)
+        reader = await _reader(settings, database)
         fitter = ProcessFitter(DensityClusterer(min_cluster_size=settings.clusters.min_cluster_size))
         languages = frozenset(settings.model.languages)
         cache = settings.data_dir / "rebuild" / settings.space
@@ -91,12 +92,20 @@ def _model_name(settings: Settings) -> str:
         raise FatalError(str(exc)) from exc
 
 
-def _reader(settings: Settings) -> Reader:
+async def _reader(settings: Settings, database: Database) -> Reader:
+    embedder = await asyncio.to_thread(_embedder, settings)
+    if not settings.kinds.learn_from_corrections:
+        return await asyncio.to_thread(Reader.load, embedder)
+    learner = await asyncio.to_thread(Learner.load, database, settings.space, embedder)
+    await learner.look()
+    return learner.reader
+
+
+def _embedder(settings: Settings) -> SentenceEmbedder:
     try:
-        embedder = SentenceEmbedder.load(settings.model.name, settings.model.sha256, threads=settings.model.threads)
+        return SentenceEmbedder.load(settings.model.name, settings.model.sha256, threads=settings.model.threads)
     except ModelFilesError as exc:
         raise FatalError(str(exc)) from exc
-    return Reader(embedder, train_kinds(embedder))
 
 
 def _tell(found: Differences, *, mended: bool = False) -> None:

@@ -29,6 +29,9 @@ def print_trail(way: Trail) -> None:
     if way.text:
         out.print(Text(f"  {when(way.posted_at)}  “").append_text(shown(way.text, _QUOTE_CHARS)).append("”"))
     lines = [f"entry {way.seq}: its words, as they are now, arrived"]
+    if way.status != "erased":
+        by = f" by {way.recipe}" if way.recipe else ""
+        lines.append(f"read as {way.kind}{by}{f'; a person said: {way.corrected}' if way.corrected else ''}")
     if way.follows is not None:
         lines.append(f"an echo: it goes where {way.follows} goes")
     if way.placed_by is not None:

@@ -85,6 +85,7 @@ messages = Table(
     Column("kinds", JSON, nullable=False),
     Column("kind", String(16), nullable=False),
     Column("cues", JSON, nullable=False),
+    Column("recipe", String(64)),
     Column("words", Integer, nullable=False),
     Column("echo", Boolean, nullable=False),
     Column("fingerprint", String(64), nullable=False),

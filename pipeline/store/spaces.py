@@ -46,6 +46,7 @@ class MessageDetails:
     release: str | None
     cues: tuple[str, ...]
     model: str
+    recipe: str | None = None
 
 
 async def load_state(connection: AsyncConnection, space: str, settings: FoldSettings) -> SpaceState:
@@ -332,6 +333,7 @@ def _message_row(space: str, member: Member, details: MessageDetails | None) -> 
         "kinds": list(member.features.kinds),
         "kind": member.features.kind,
         "cues": list(kept.cues) if kept else [],
+        "recipe": kept.recipe if kept else None,
         "words": member.features.words,
         "echo": member.features.echo,
         "fingerprint": "" if gone else member.features.fingerprint,

@@ -59,6 +59,12 @@ class Trail:
     """The message whose place it takes, as its echo."""
     placed_by: str | None
     """The command by which a person put it there: no fit moves it away."""
+    kind: str
+    """As the classifier read it; see `recipe`."""
+    recipe: str | None
+    """Which classifier read it; None for messages of older releases."""
+    corrected: str | None
+    """What a person said that it is."""
     stops: tuple[Stop, ...]
 
 
@@ -94,6 +100,9 @@ async def trail(database: Database, space: str, named: str) -> Trail:
         rows = found.all()
         ids = {row.cluster_id} | {one.from_cluster for one in rows} | {one.to_cluster for one in rows}
         numbers = await _numbers(connection, space, ids)
+        said = schema.corrections
+        named_so = (said.c.space == space, said.c.platform == row.platform, said.c.message_id == row.message_id)
+        corrected = await connection.scalar(select(said.c.kind).where(*named_so))
     return Trail(
         platform=row.platform,
         message_id=row.message_id,
@@ -106,6 +115,9 @@ async def trail(database: Database, space: str, named: str) -> Trail:
         cluster_id=row.cluster_id,
         follows=f"{row.follows_platform}/{row.follows_id}" if row.follows_id is not None else None,
         placed_by=row.via,
+        kind=row.kind,
+        recipe=row.recipe,
+        corrected=corrected,
         stops=tuple(
             Stop(
                 seq=one.seq,

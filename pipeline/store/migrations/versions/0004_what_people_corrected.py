@@ -1,4 +1,4 @@
-"""Kinds of messages that people corrected."""
+"""Kinds of messages that people corrected, and which classifier read each message."""
 
 from __future__ import annotations
 
@@ -25,8 +25,12 @@ def upgrade() -> None:
         sa.Column("at", UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("space", "platform", "message_id"),
     )
+    with op.batch_alter_table("messages", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("recipe", sa.String(length=64), nullable=True))
 
 
 def downgrade() -> None:
     """Take this revision back."""
+    with op.batch_alter_table("messages", schema=None) as batch_op:
+        batch_op.drop_column("recipe")
     op.drop_table("corrections")
