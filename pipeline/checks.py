@@ -63,6 +63,7 @@ async def examine(settings: Settings) -> list[Finding]:
         findings.append(await in_daemon_thread(lambda: _model(settings)))
         if all(finding.verdict is Verdict.GOOD for finding in schema):
             findings += await _asked("languages", lambda: _languages(database, settings))
+            findings += await _asked("corrections", lambda: _corrections(database, settings))
             findings += await _asked("tracker", lambda: in_daemon_thread(lambda: _tracker(settings)))
     finally:
         await database.close()
@@ -166,6 +167,18 @@ async def _languages(database: Database, settings: Settings) -> list[Finding]:
     if foreign.share < FOREIGN_WARNING:
         return [Finding("languages", Verdict.GOOD, detail)]
     return [Finding("languages", Verdict.WARNING, detail, FOREIGN_REMEDY)]
+
+
+async def _corrections(database: Database, settings: Settings) -> list[Finding]:
+    # Imported here: it takes scikit-learn along.
+    from pipeline.store.corrections import count
+
+    corrected = await count(database, settings.space)
+    if not corrected or settings.kinds.learn_from_corrections:
+        learns = "the embed stage learns from them" if corrected else "nobody corrected a kind yet"
+        return [Finding("corrections", Verdict.GOOD, f"{corrected:,} messages whose kind was corrected; {learns}")]
+    detail = f"{corrected:,} messages whose kind was corrected, and nothing learns from them"
+    return [Finding("corrections", Verdict.WARNING, detail, "set kinds.learn_from_corrections, or leave it so")]
 
 
 def _tracker(settings: Settings) -> list[Finding]:

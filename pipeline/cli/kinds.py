@@ -15,6 +15,7 @@ from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from models.kind_quality import Quality
+    from pipeline.kind_corrections import Gains
     from pipeline.kind_gold import Scores
 
 
@@ -36,6 +37,10 @@ def evaluate_kinds(
         Literal["dev", "test", "all"],
         typer.Option("--half", help="Score only one half of the gold; compare variants on dev alone."),
     ] = "all",
+    corrections: Annotated[
+        int | None,
+        typer.Option("--corrections", min=1, help="Take so many of the dev half as corrections, score its rest."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> None:
     """Measure the kinds (complaint, idea, question, praise, other) on labelled messages.
@@ -44,13 +49,21 @@ def evaluate_kinds(
 
     Example: groundswell evaluate-kinds tests/gold/kinds.jsonl --data ../shared/data
 
+    With --corrections, what people's corrections would bring: messages of the dev half are given to the classifier
+    as if people had corrected them, the others are scored before and after; five shuffles, each data set a platform.
+
     Example: groundswell evaluate-kinds tests/gold/kinds.jsonl --data ../shared/data --half test --json
+
+    Example: groundswell evaluate-kinds tests/gold/kinds.jsonl --data ../shared/data --corrections 200
     """
     # Imported here: they take the models along, seconds that only this command should pay.
     from models.embedder import ModelFilesError, SentenceEmbedder
     from models.kinds import train_kinds
+    from pipeline.kind_corrections import simulate
     from pipeline.kind_gold import read_gold, read_texts, score
 
+    if corrections is not None and half == "test":
+        raise typer.BadParameter("--corrections learns from the dev half and is scored on it: leave --half out")
     settings = Settings.load()
     labelled = read_gold(gold)
     texts = read_texts(labelled, data)
@@ -59,11 +72,30 @@ def evaluate_kinds(
         embedder = SentenceEmbedder.load(settings.model.name, settings.model.sha256, threads=settings.model.threads)
     except ModelFilesError as exc:
         raise FatalError(str(exc)) from exc
+    if corrections is not None:
+        note("refitting five times")
+        gains = simulate(labelled, texts, embedder, corrections)
+        if as_json:
+            print_json(gains)
+        else:
+            _print_gains(gains)
+        return
     found = score(labelled, texts, embedder, train_kinds(embedder), half)
     if as_json:
         print_json(found)
     else:
         _print(found)
+
+
+def _print_gains(gains: Gains) -> None:
+    say(f"{gains.corrections} messages of the dev half as corrections, the other {gains.scored} scored")
+    grid = table("classifier", ">macro-F1", ">lowest", ">highest", ">accuracy", ">ECE")
+    for name, gain in gains.variants.items():
+        f1 = gain.macro_f1
+        values = (sum(f1) / len(f1), min(f1), max(f1), sum(gain.accuracy) / len(f1), sum(gain.ece) / len(f1))
+        grid.add_row(name, *(f"{value:.3f}" for value in values))
+    console().print(grid)
+    say(f"mean of {len(f1)} shuffles; at most {max(gains.fit_s):.1f} s of CPU a refit")
 
 
 def _print(found: Scores) -> None:

@@ -147,6 +147,7 @@ def test_on_the_command_line(groundswell: Callable[..., tuple[int, str, str]], m
     code, out, err = groundswell("correct", "discord/m0", "idea", "--by", "kim")
     assert (code, out) == (0, "message discord/m0: idea; it had been called complaint\n")
     assert "kinds.learn_from_corrections is off" in err
+    assert "1 messages whose kind was corrected, and nothing learns" in " ".join(groundswell("check")[1].split())
     monkeypatch.setenv("GROUNDSWELL_KINDS__LEARN_FROM_CORRECTIONS", "true")
     code, out, err = groundswell("correct", "m0", "praise")
     assert (code, out, err) == (0, "message discord/m0: praise; it had been called idea\n", "")
