@@ -33,6 +33,9 @@ SMALL = FoldSettings(
     fit_min_new=8,
     pool_ttl=timedelta(hours=6),
     established_size=3,
+    confirming_fits=2,  # few messages and rough groups: what is sure in a real space never is here
+    least_overlap=0.0,
+    least_cohesion=-1.0,
     raid_authors=3,
     raid_near=1.01,  # these vectors are nearer to each other than those of real texts
     raid_window=timedelta(minutes=40),
@@ -252,7 +255,7 @@ class Oracle:
         request = self.state.fit
         assert request is not None
         fit = self._fitter.submit(request.vectors).result()
-        return request.result(fit.labels, fit.mean)
+        return request.result(fit.labels, fit.view)
 
     def _apply(self, body: Body, at: datetime | None) -> None:
         assert at is not None

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from models.geometry import View
 from pipeline.entries import Body, Entry, Features, Fitted, Posted, Vector
 from pipeline.fold import SpaceState
 from pipeline.records import MessageRef
@@ -48,7 +49,7 @@ class Tale:
         refs = tuple(m.ref for m in self.state.fit_members())
         labels = np.array([groups.get(ref.message_id[0], -1) for ref in refs], np.int32)
         oldest = self.state.members[refs[0]].seq
-        self.apply(Fitted(self.state.seq, refs, labels, np.zeros(DIMENSIONS, np.float32), oldest))
+        self.apply(Fitted(self.state.seq, refs, labels, View.plain(DIMENSIONS), oldest))
 
     def __getitem__(self, name: str) -> Any:
         return self.state.members[MessageRef("discord", name)]

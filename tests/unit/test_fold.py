@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.geometry import View
 from pipeline.entries import (
     AuthorErased,
     Commanded,
@@ -112,7 +113,7 @@ def test_a_name_survives_the_erasure_of_the_founder() -> None:
         tale.say(f"a{number}")
     refs = tuple(m.ref for m in tale.state.fit_members())
     tale.apply(Deleted(refs[0]))
-    tale.apply(Fitted(4, refs, np.zeros(4, np.int32), np.zeros(DIMENSIONS, np.float32), 1))
+    tale.apply(Fitted(4, refs, np.zeros(4, np.int32), View.plain(DIMENSIONS), 1))
     assert tale.home("a1").cluster_id == cluster_name(SPACE, refs[0], 6)
 
 
@@ -214,7 +215,7 @@ def test_what_was_edited_while_a_fit_ran_goes_by_its_new_words(tale: Tale) -> No
     labels = np.array([0 if ref.message_id[0] == "a" else 1 for ref in refs], np.int32)
     begun = tale.state.seq
     tale.say("a0", 1, edited=True)
-    tale.apply(Fitted(begun, refs, labels, np.zeros(DIMENSIONS, np.float32), 1))
+    tale.apply(Fitted(begun, refs, labels, View.plain(DIMENSIONS), 1))
     assert tale.home("a0") is tale.home("b0")
 
 

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy.exc import StatementError
 
+from models.geometry import View
 from pipeline.entries import AuthorErased, Body, Commanded, Deleted, Entry, Features, Fitted, Posted, Reacted, Ticked
 from pipeline.records import CommandName, MessageRef
 from pipeline.store import leases, schema
@@ -96,7 +97,7 @@ VECTOR = np.array([0.6, 0.8], np.float32)
         Commanded("c2", CommandName.MERGE, "cluster", "kim", other="second"),
         Commanded("c3", CommandName.SPLIT, "cluster", "kim", messages=(REF, MessageRef("reddit", "m2"))),
         Ticked(),
-        Fitted(3, (REF,), np.array([-1], np.int32), VECTOR, 2),
+        Fitted(3, (REF,), np.array([-1], np.int32), View.plain(2), 2),
     ],
     ids=lambda body: type(body).__name__,
 )
