@@ -112,7 +112,8 @@ def view_of(vectors: npt.NDArray[np.floating], axes: int, damping: float) -> Vie
     directions, spread = main_axes(centred, axes)
     seen = spread > 1e-6 * max(float(spread.max(initial=0.0)), 1e-12)
     scale = (spread[seen] / spread.max(initial=1e-12)) ** (-damping / 2)
-    return View(mean, (directions[:, seen] * scale).astype(np.float32))
+    # One layout in memory: einsum adds in another order in another layout, and a stored view must show the same.
+    return View(mean, np.ascontiguousarray(directions[:, seen] * scale, dtype=np.float32))
 
 
 def main_axes(vectors: npt.NDArray[np.floating], count: int) -> tuple[Floats, npt.NDArray[np.float64]]:
