@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline import decisions
+from pipeline import decisions, replies
 from pipeline.carrying import apply_rebuilt
 from pipeline.entries import (
     AuthorErased,
@@ -50,7 +50,7 @@ class SpaceState(Space):
         """Take the next journal entry; ValueError when it is not the next."""
         if entry.seq != self.seq + 1:
             raise ValueError(f"entry {entry.seq} after {self.seq}")
-        self.seq = entry.seq
+        self.seq, self.came_along = entry.seq, 0
         # A decision carries the time of the person who took it, which says nothing about an archive of last year.
         if self.now is None or not isinstance(entry.body, Commanded):
             self.now = entry.at if self.now is None else max(self.now, entry.at)
@@ -79,8 +79,7 @@ class SpaceState(Space):
             case Posted():
                 known = self.members.get(body.ref)
                 return known is not None and (
-                    known.status is Status.ERASED
-                    or (body.revision <= known.revision and not _names_author(body, known))
+                    known.status is Status.ERASED or (body.revision <= known.revision and not _adds_to(body, known))
                 )
             case Deleted():
                 known = self.members.get(body.ref)
@@ -100,9 +99,10 @@ class SpaceState(Space):
             return
         known = self.members.get(posted.ref)
         if known is not None and posted.revision <= known.revision:
-            self._learn_author(known, posted.author or "", at)
+            self._learn(known, posted, at)
             return
         author = posted.author if posted.author is not None else (known.author if known else "")
+        below = replies.beneath(self, posted.ref, known.follows if known else None)
         if known is not None:
             self.leave(known)
             self.stop_following(known)
@@ -118,32 +118,39 @@ class SpaceState(Space):
             cluster_id=None,
             features=posted.features,
             vector=posted.vector,
+            reply_to=posted.reply_to or (known.reply_to if known else None),
         )
         self.members[posted.ref] = member
         self._changes.members[posted.ref] = member
         if (posted.ref.platform, author) in self.erased_authors:
-            self.forget(member)
-            return
-        member.follows = self._parent_of(posted)
-        if member.follows is not None:
-            self.follow(member, member.follows)
-            return
-        reason = self._set_aside(member, posted.vector)
+            replies.forget(self, member)
+        elif not replies.answer(self, member, below):
+            self._find_place(member, posted.vector)
+
+    def _find_place(self, member: Member, vector: Vector) -> None:
+        reason = self._set_aside(member, vector)
         if reason is not None:
             self.place(member, Status.ASIDE, None, reason)
             return
         self.seen_since_fit += 1
-        self._join_or_wait(member, posted.vector)
+        self._join_or_wait(member, vector)
 
-    def _learn_author(self, known: Member, author: str, at: datetime) -> None:
-        """An edit came first and named nobody; now the message itself comes."""
-        known.author, known.at = author, min(known.at, at)
+    def _learn(self, known: Member, posted: Posted, at: datetime) -> None:
+        """An edit came first and did not say who wrote it, or what it answers; now the message itself comes."""
+        known.author, known.at = known.author or posted.author or "", min(known.at, at)
         self.remember(known)
         self._changes.members[known.ref] = known
         if known.cluster_id is not None:
             self.touch(self.clusters[known.cluster_id])
-        if (known.ref.platform, author) in self.erased_authors:
-            self.forget(known)
+        if (known.ref.platform, known.author) in self.erased_authors:
+            replies.forget(self, known)
+        elif known.reply_to is None and posted.reply_to is not None:
+            known.reply_to = posted.reply_to
+            below = replies.beneath(self, known.ref, known.follows)
+            if replies.root_of(self, known, below) is not None:
+                self.leave(known)
+                self.raids.drop(known.seq)
+                replies.answer(self, known, below)
 
     def _join_or_wait(self, member: Member, vector: Vector) -> None:
         cluster = self.centroids.nearest(vector, self.settings.attach_margin)
@@ -151,16 +158,6 @@ class SpaceState(Space):
             self.place(member, Status.POOL, None)
         else:
             self.place(member, Status.CLUSTERED, cluster.cluster_id)
-
-    def _parent_of(self, posted: Posted) -> MessageRef | None:
-        """Return the message at the root of a chain of echoes, when this one is an echo of something known."""
-        if not posted.features.echo or posted.reply_to is None:
-            return None
-        parent = self.members.get(posted.reply_to)
-        if parent is None or parent.ref == posted.ref or parent.status is Status.ERASED:
-            return None
-        root = parent.follows or parent.ref
-        return None if root == posted.ref else root
 
     def _set_aside(self, member: Member, vector: Vector) -> str | None:
         """Return why a message founds and joins nothing, or None."""
@@ -172,7 +169,7 @@ class SpaceState(Space):
         if self.settings.found_all_kinds:
             return None
         if features.echo:
-            return "echo without a known parent"
+            return "agreement without a parent"
         praise, other = features.kinds[3], features.kinds[4]
         unclear = praise + other > 1 - self.settings.aside_probability
         if features.words < (self.settings.clear_words if unclear else self.settings.min_words):
@@ -201,7 +198,7 @@ class SpaceState(Space):
             nothing = Features((0.2,) * 5, "unsure", 0, echo=False, fingerprint="")
             known = Member(ref, self.seq, "", self.now, self.now, Status.ERASED, "deleted", None, nothing, None)
             self.members[ref] = known
-        self.forget(known)
+        replies.forget(self, known)
 
     def _erase_author(self, erased: AuthorErased) -> None:
         key = (erased.platform, erased.author)
@@ -209,7 +206,7 @@ class SpaceState(Space):
         self._changes.erased_authors.add(key)
         mine = [m for m in self.members.values() if (m.ref.platform, m.author) == key]
         for member in sorted(mine, key=lambda m: m.seq):
-            self.forget(member)
+            replies.forget(self, member)
 
     def _touch_cluster_of(self, ref: MessageRef) -> None:
         member = self.members.get(ref)
@@ -291,8 +288,11 @@ class SpaceState(Space):
                 case Posted():
                     refs.add(body.ref)
                     refs.update(one.ref for one in self.raids.alike(body.features.fingerprint, body.vector))
-                    if body.reply_to is not None:
-                        refs.add(body.reply_to)
+                    known = self.members.get(body.ref)
+                    # an edit that does not repeat what it answers
+                    answered = body.reply_to or (known.reply_to if known else None)
+                    if answered is not None:
+                        refs.add(answered)
                 case Deleted() | Reacted():
                     refs.add(body.ref)
                 case AuthorErased():
@@ -309,5 +309,7 @@ class SpaceState(Space):
         return Needs(refs, authors, placed)
 
 
-def _names_author(posted: Posted, known: Member) -> bool:
-    return known.author == "" and posted.author is not None
+def _adds_to(posted: Posted, known: Member) -> bool:
+    """Tell whether an older revision says what the newer ones did not: who wrote it, or what it answers."""
+    names_author = known.author == "" and posted.author is not None
+    return names_author or (known.reply_to is None and posted.reply_to is not None)

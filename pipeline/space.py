@@ -72,6 +72,8 @@ class Space:
         self.floor = 0
         """Entry before which no fit looks any more."""
         self.raids = RaidGuard(settings.raid_near)
+        self.came_along = 0
+        """Echoes that went with another message in the latest entry."""
         self.centroids = CentroidIndex()
         self.calibration = Calibration(settings.hold, settings.merge)
         """The space's own thresholds, as people's answers have it."""
@@ -175,7 +177,7 @@ class Space:
         self._changes.members[member.ref] = member
         for ref in sorted(self.followers.get(member.ref, ())):
             if (follower := self.members.get(ref)) is not None:
-                self._follow_along(follower)
+                self.follow_along(follower)
 
     def leave(self, member: Member) -> None:
         """Take a message out of its cluster, if it stands in one."""
@@ -197,21 +199,14 @@ class Space:
     def take_place_of_parent(self, member: Member) -> None:
         """Put an echo where its parent stands now."""
         parent = self.members[member.follows] if member.follows in self.members else None
-        if parent is None or parent.status is Status.ERASED:
+        if parent is None:
+            self.place(member, Status.ASIDE, None, "agreement with a message not seen yet")
+        elif parent.status is Status.ERASED:
             self.place(member, Status.ASIDE, None, "echo of a message that is gone")
         elif parent.status is Status.ASIDE:
             self.place(member, Status.ASIDE, None, "echo of a message set aside")
         else:
             self.place(member, parent.status, parent.cluster_id)
-
-    def follow(self, member: Member, root: MessageRef) -> None:
-        """Make a message an echo of `root`, and what echoed the message too: no echo is ever followed itself."""
-        own = sorted(self.followers.pop(member.ref, ()))
-        self.followers.setdefault(root, set()).update((member.ref, *own))
-        self.take_place_of_parent(member)
-        for follower in (self.members[ref] for ref in own if ref in self.members):
-            follower.follows = root
-            self._follow_along(follower)
 
     def stop_following(self, member: Member) -> None:
         """Let a message be an echo no longer."""
@@ -219,7 +214,9 @@ class Space:
             self.followers.get(member.follows, set()).discard(member.ref)
             member.follows = None
 
-    def _follow_along(self, follower: Member) -> None:
+    def follow_along(self, follower: Member) -> None:
+        """Put an echo where its parent went."""
+        self.came_along += 1
         if follower.cluster_id is not None:
             self.touch(self.clusters[follower.cluster_id])
         self.take_place_of_parent(follower)
@@ -229,7 +226,7 @@ class Space:
         self.leave(member)
         self.stop_following(member)
         self.raids.drop(member.seq)
-        member.vector = None
+        member.vector = member.reply_to = None
         member.author = ""
         self.place(member, Status.ERASED, None, "deleted")
         self._changes.erased.add(member.ref)

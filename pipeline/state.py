@@ -97,7 +97,9 @@ class Member:
     features: Features
     vector: Vector | None
     follows: MessageRef | None = None
-    """The parent whose place this message takes: it is an echo."""
+    """The message whose place this one takes, known yet or not: it is an echo (`pipeline.replies`)."""
+    reply_to: MessageRef | None = None
+    """What it answers, as its platform says."""
     fits: int = 0
     """Fits that looked at it while it waited in the pool."""
     via: str | None = None

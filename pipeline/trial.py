@@ -191,9 +191,9 @@ class Trial:
         for cluster in touched:
             if cluster.cluster_id in self._ticketed:
                 continue
-            if cluster.count == self._counts.get(cluster.cluster_id, 0):
-                # Touched and no bigger: perhaps one more echo, which counts as a person.
-                self._echoes[cluster.cluster_id] = self._echoes.get(cluster.cluster_id, 0) + 1
+            # Touched and no bigger: perhaps one more echo, which counts as a person. And some may have waited for this.
+            more = state.came_along + (cluster.count == self._counts.get(cluster.cluster_id, 0))
+            self._echoes[cluster.cluster_id] = self._echoes.get(cluster.cluster_id, 0) + more
             self._counts[cluster.cluster_id] = cluster.count
             found = found or self._may_open(cluster)
         return found or any(state.now >= at for at in self._due.values() if state.now is not None)

@@ -193,7 +193,7 @@ def _differs(one: Member | None, other: Member | None) -> bool:
 def _place(member: Member) -> tuple[object, ...]:
     return (
         *(member.seq, member.author, member.at, member.status, member.reason, member.cluster_id, member.follows),
-        member.via,
+        *(member.reply_to, member.via),
         member.fits if member.status is Status.POOL else None,
     )
 

@@ -95,6 +95,7 @@ messages = Table(
     Column("cluster_id", String(16)),
     Column("follows_platform", String(255)),
     Column("follows_id", String(255)),
+    Column("reply_to", String(255)),
     Column("fits", Integer, nullable=False),
     Column("via", String(128)),
     Index("ix_messages_cluster", "space", "cluster_id"),

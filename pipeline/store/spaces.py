@@ -114,11 +114,14 @@ async def prefetch(connection: AsyncConnection, state: SpaceState, needs: Needs)
         found += await _members(connection, state.space, own)
     if placed:
         found += await _members(connection, state.space, messages.c.via.in_(sorted(placed)))
-    missing = (refs | {m.ref for m in found}) - state.members.keys()
-    found += await _by_refs(connection, state.space, missing)
-    parents = {m.follows for m in found if m.follows is not None} - state.members.keys() - {m.ref for m in found}
-    found += await _by_refs(connection, state.space, parents)
-    for followers in naming(messages.c.follows_platform, messages.c.follows_id, refs | {m.ref for m in found}):
+    found += await _by_refs(connection, state.space, (refs | {m.ref for m in found}) - state.members.keys())
+    # An edit need not repeat what it answers.
+    answered = {m.reply_to for m in found if m.ref in refs and m.reply_to is not None}
+    found += await _by_refs(connection, state.space, answered - state.members.keys() - {m.ref for m in found})
+    near = {m.ref: m for m in found} | {ref: state.members[ref] for ref in refs & state.members.keys()}
+    roots = {m.follows for m in near.values() if m.follows is not None}
+    found += await _by_refs(connection, state.space, roots - state.members.keys() - near.keys())
+    for followers in naming(messages.c.follows_platform, messages.c.follows_id, refs | roots | near.keys()):
         found += await _members(connection, state.space, followers)
     state.admit(found)
 
@@ -219,6 +222,7 @@ async def _save_members(
                     "fits": member.fits,
                     "follows_platform": member.follows.platform if member.follows else None,
                     "follows_id": member.follows.message_id if member.follows else None,
+                    "reply_to": member.reply_to.message_id if member.reply_to else None,
                     "via": member.via,
                 }
             )
@@ -238,7 +242,7 @@ async def _save_members(
                     name: bindparam(name)
                     for name in (
                         *("author", "posted_at", "status", "reason", "cluster_id", "fits"),
-                        *("follows_platform", "follows_id", "via"),
+                        *("follows_platform", "follows_id", "reply_to", "via"),
                     )
                 }
             )
@@ -310,6 +314,7 @@ def _member(row: Row[Any]) -> Member:
         features=Features(tuple(row.kinds), row.kind, row.words, row.echo, row.fingerprint, row.language),
         vector=np.frombuffer(row.vector, "<f2").astype(np.float32) if row.vector is not None else None,
         follows=MessageRef(row.follows_platform, row.follows_id) if row.follows_id is not None else None,
+        reply_to=MessageRef(row.platform, row.reply_to) if row.reply_to is not None else None,
         fits=row.fits,
         via=row.via,
     )
@@ -343,6 +348,7 @@ def _message_row(space: str, member: Member, details: MessageDetails | None) -> 
         "cluster_id": member.cluster_id,
         "follows_platform": member.follows.platform if member.follows else None,
         "follows_id": member.follows.message_id if member.follows else None,
+        "reply_to": member.reply_to.message_id if member.reply_to else None,
         "fits": member.fits,
         "via": member.via,
     }

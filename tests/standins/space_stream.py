@@ -279,7 +279,7 @@ def member_key(member: Member) -> tuple[Any, ...]:
     """Return all of a member that must not depend on how the journal was cut."""
     return (
         member.seq, member.author, member.at, member.status, member.reason, member.cluster_id, member.follows,
-        member.via, member.fits if member.status == "pool" else None,
+        member.reply_to, member.via, member.fits if member.status == "pool" else None,
     )  # fmt: skip
 
 

@@ -45,7 +45,8 @@ def test_the_same_journal_gives_the_same_clusters_bit_for_bit(seed: int, evictio
         refs, authors, placed = state.needs([entry.body])
         mine = {ref for ref, m in away.items() if (ref.platform, m.author) in authors or m.via in placed}
         wanted = refs | mine
-        wanted |= {away[ref].follows for ref in wanted & away.keys()} - {None}
+        wanted |= {away[ref].reply_to for ref in wanted & away.keys()} - {None}
+        wanted |= {(away | state.members)[ref].follows for ref in wanted & (away | state.members).keys()} - {None}
         wanted |= {ref for ref, m in away.items() if m.follows in wanted}
         state.admit(away.pop(ref) for ref in wanted & away.keys())
         state.apply(entry)
@@ -162,8 +163,10 @@ def test_an_echo_goes_where_its_parent_goes_until_it_is_edited_into_words(tale: 
     assert tale.home("a0").count == 5
     tale.say("e", 1, edited=True)
     assert tale.home("e") is tale.home("b0")
+    assert tale.home("ee") is tale.home("b0")
+    tale.echo("e", of="x", edited=True)
+    assert tale.home("ee") is tale.home("a0")
     tale.apply(Deleted(MessageRef("discord", "x")))
-    assert tale.home("e") is tale.home("b0")
     assert (tale["ee"].status, tale["ee"].reason) == (Status.ASIDE, "echo of a message that is gone")
 
 
