@@ -19,7 +19,8 @@ _LOG_LINE = re.compile(
     r"""\s*(?:
       at\ [\w$.<>\[\]/]+\ ?\(.*  | at\ \S+:\d+.* | File\ "[^"]*",\ line\ \d+.* | Traceback\ \(.* | Caused\ by:.*
     | \[?\d{4}-\d\d-\d\d[T\ ]\d\d:\d\d.* | \[?\d\d:\d\d:\d\d.* | \[?(?:TRACE|DEBUG|INFO|WARN(?:ING)?|ERROR|FATAL)\b.*
-    | npm\ (?:ERR|WARN)!?.* | [$>\#]\ ?\S.* | [\w.]{0,80}(?:Error|Exception)\b:?.* | \#\d+\ +(?:0x)?.* | [{}()\[\];,]+\s*
+    | npm\ (?:ERR|WARN)!?.* | [$>\#]\ ?\S.* | [\w.]{0,80}(?:Error|Exception)\b:?.* | \#\d+\ +(?:0x)?.*
+    | [{}()\[\];,]+\s*
     | \.\.\.\ \d+\ more.*
     )""",
     re.VERBOSE,
