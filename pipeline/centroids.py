@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from models.geometry import View, unit_rows
+from models.geometry import View
 from pipeline.entries import Vector
 from pipeline.state import Cluster
 
@@ -28,7 +28,7 @@ Place = tuple[int, float, float]
 
 def whole(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return unit rows (n, k) as whole numbers in float32."""
-    return np.rint(rows * SCALE).astype(np.float32)
+    return np.asarray(np.rint(rows * SCALE), np.float32)
 
 
 def assign(rows: npt.NDArray[np.float32], centroids: npt.NDArray[np.float32]) -> list[Place]:
@@ -122,9 +122,4 @@ class CentroidIndex:
 
 def similarities(rows: npt.NDArray[np.float32], centroid: Vector) -> npt.NDArray[np.float64]:
     """Return the cosines of unit rows (n, k) to one centroid (k,), (n,)."""
-    return np.einsum("nk,k->n", rows.astype(np.float64), centroid.astype(np.float64))
-
-
-def mean_direction(rows: npt.NDArray[np.float32]) -> Vector:
-    """Return the mean direction of unit rows (n, k), n >= 1: (k,) of unit length."""
-    return unit_rows(rows.astype(np.float64).sum(axis=0, keepdims=True))[0]
+    return np.asarray(np.einsum("nk,k->n", rows.astype(np.float64), centroid.astype(np.float64)), np.float64)
