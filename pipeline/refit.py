@@ -48,6 +48,7 @@ def apply_fit(state: Space, fitted: Fitted) -> None:
     """
     members, found = _still_there(state, fitted)
     previous = [m.cluster_id for m in members]
+    homes = [state.clusters[m.cluster_id] if m.cluster_id is not None else None for m in members]
     order = {cluster_id: cluster.number for cluster_id, cluster in state.clusters.items()}
     constraints = state.constraints()
     bent = bend(found, previous, order, constraints)
@@ -93,7 +94,7 @@ def apply_fit(state: Space, fitted: Fitted) -> None:
     ]
     _settle_loose(state, loose, constraints, established)
     _expire(state, members)
-    _count_fits(state, found_again, members, previous)
+    _count_fits(state, found_again, members, homes)
     _hold(state, state.constraints(), pieces)
     _locate(state, fitted.view)
     state.cause = ("joined", None)
@@ -283,7 +284,7 @@ def _settle_loose(state: Space, loose: list[Member], constraints: Constraints, e
 
 
 def _count_fits(
-    state: Space, found_again: Collection[str], members: list[Member], previous: Sequence[str | None]
+    state: Space, found_again: Collection[str], members: list[Member], homes: Sequence[Cluster | None]
 ) -> None:
     """Count the fits that found a cluster, and how much of it each found again.
 
@@ -291,11 +292,11 @@ def _count_fits(
     (Jaccard). What joins a growing cluster anew is no sign that it is unsure.
     """
     before, after, both = Counter[str](), Counter[str](), Counter[str]()
-    for member, old in zip(members, previous, strict=True):
+    for member, home in zip(members, homes, strict=True):
         if member.seq > state.fit_seq:
             continue
         now = member.cluster_id
-        old = state.survivor(old).cluster_id if old is not None else None
+        old = state.survivor(home.cluster_id).cluster_id if home is not None else None
         if old is not None:
             before[old] += 1
         if now is not None:

@@ -201,7 +201,8 @@ def _place(member: Member) -> tuple[object, ...]:
 def _cluster_differs(one: Cluster | None, other: Cluster | None) -> bool:
     if one is None or other is None:
         return True
-    names = [name for name in Cluster.__dataclass_fields__ if name not in {"number", "total", "log_kinds", "threshold"}]
+    measured = {"number", "total", "log_kinds", "threshold", "centroid"}
+    names = [name for name in Cluster.__dataclass_fields__ if name not in measured]
     if any(getattr(one, name) != getattr(other, name) for name in names):
         return True
     return not (
@@ -209,7 +210,14 @@ def _cluster_differs(one: Cluster | None, other: Cluster | None) -> bool:
         and np.allclose(one.total, other.total, atol=1e-6)
         and np.allclose(one.log_kinds, other.log_kinds, atol=1e-6)
         and np.isclose(one.threshold, other.threshold)
+        and _same_centroid(one, other)
     )
+
+
+def _same_centroid(one: Cluster, other: Cluster) -> bool:
+    if one.centroid is None or other.centroid is None:
+        return one.centroid is other.centroid
+    return one.centroid.shape == other.centroid.shape and bool(np.allclose(one.centroid, other.centroid, atol=1e-5))
 
 
 async def repair(
