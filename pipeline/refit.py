@@ -65,10 +65,12 @@ def apply_fit(state: Space, fitted: Fitted) -> None:
         if label in bent.divided:
             founder = next(m.ref for m, own in zip(members, labels.tolist(), strict=True) if own == label)
         targets[label] = bear(state, founder, source, len(fitted.view.mean)).cluster_id
+    merged = 0
     for ended, into in plan.merged.items():
         survivor = state.survivor(targets[into] if isinstance(into, int) else into)
         if ended != survivor.cluster_id and not constraints.parted(ended, survivor.cluster_id):
             join(state, state.clusters[ended], survivor)
+            merged += 1
     targets = {label: state.survivor(one).cluster_id for label, one in targets.items()}
     for member, label in zip(members, labels.tolist(), strict=True):
         if label < 0 or member.cluster_id == targets[label] or member.via is not None:
@@ -84,7 +86,7 @@ def apply_fit(state: Space, fitted: Fitted) -> None:
         if label in targets:
             take_name(state, targets[label], name)
     _locate(state, fitted.view)
-    _merge_sure(state, constraints)
+    merged += _merge_sure(state)
     found_again = {state.survivor(cluster.cluster_id).cluster_id for cluster in again}
     pieces = _set_thresholds(state, members, labels)
     loose = [
@@ -98,7 +100,7 @@ def apply_fit(state: Space, fitted: Fitted) -> None:
     _hold(state, state.constraints(), pieces)
     _locate(state, fitted.view)
     state.cause = ("joined", None)
-    _report(state, fitted, plan, dict(zip((m.ref for m in members), previous, strict=True)), established)
+    _report(state, fitted, plan, dict(zip((m.ref for m in members), previous, strict=True)), established, merged)
 
 
 def _still_there(state: Space, fitted: Fitted) -> tuple[list[Member], npt.NDArray[np.int32]]:
@@ -211,11 +213,12 @@ def _locate(state: Space, view: View) -> None:
     state.centroids.rebuild(state.clusters.values(), view)
 
 
-def _merge_sure(state: Space, constraints: Constraints) -> None:
-    """Make one of what lies so close that two people would not tell it apart; the closest pair first."""
+def _merge_sure(state: Space) -> int:
+    """Make one of what lies so close that nobody would tell it apart; return how many ended."""
     live = [c for c in state.clusters.values() if c.live and c.centroid is not None]
+    merged, constraints = 0, state.constraints()
     if len(live) < 2:
-        return
+        return merged
     rows = whole(np.stack([c.centroid for c in live if c.centroid is not None]))
     for start in range(0, len(live), CHUNK):
         cosines = rows[start : start + CHUNK] @ rows.T / (SCALE * SCALE)
@@ -228,6 +231,9 @@ def _merge_sure(state: Space, constraints: Constraints) -> None:
             if state.centroids.cosine(first, second) >= state.merge_threshold:
                 join(state, second, first)
                 relocate(state, first)
+                # What was kept apart from the one that ended is now kept apart from the one that goes on.
+                merged, constraints = merged + 1, state.constraints()
+    return merged
 
 
 def _seniority(cluster: Cluster) -> tuple[bool, int, int]:
@@ -389,6 +395,7 @@ def _report(
     plan: Reconciliation[str],
     before: dict[MessageRef, str | None],
     established: set[str],
+    merged: int,
 ) -> None:
     """Count what a fit did to the messages that stood in a cluster before it."""
     assert state.now is not None
@@ -423,7 +430,7 @@ def _report(
             established_moved=moved[True],
             established_to_pool=to_pool[True],
             born=sum(source is None for source in plan.born.values()),
-            merged=len(plan.merged),
+            merged=merged,
             split=sum(source is not None for source in plan.born.values()),
         )
     )

@@ -164,7 +164,7 @@ def test_a_held_cluster_s_way_out_and_the_way_back(told: Told, how: str) -> None
     held = beside(told)
     command = told.separate("n0", "a0") if how == "separate" else told.order(CommandName.PROMOTE, "n0")
     assert (held.held_by, held.established_seq) == (None, told.state.seq)
-    assert told.state.effects[command].cosine == pytest.approx(np.sqrt(0.5), abs=1e-6)
+    assert told.state.effects[command].cosine == pytest.approx(np.sqrt(0.5), abs=2e-4)
     assert (told.state.calibration.different, told.state.hold_threshold > 0.55) == (1, True)
     told.undo("n0", command)
     assert (held.established_seq, told.state.calibration.different, told.state.hold_threshold) == (None, 0, 0.55)
@@ -206,7 +206,7 @@ def test_a_part_that_a_fit_splits_off_stays_shut_and_one_that_a_person_splits_of
     for number in range(8):
         told.say(f"a{number}", 0)
     for number in range(4):
-        told.say(f"b{number}", 0)
+        told.say(f"b{number}", 1)
     told.fit({"a": 0, "b": 0})
     command = told.order(name, "a0")
     told.fit({"a": 0, "b": 1})
