@@ -70,6 +70,9 @@ _HAPPENS = frozenset(
     side case work works working worked reproduce reproduced persists confirm confirmed agree fine""".split()
 )
 _WORKING = frozenset("work works working worked fine".split())
+_PASSED_OVER = frozenset("well neither never likewise yesterday today".split())
+_TO_OTHERS = frozenset("thank thanks thx cheers hi hello hey sorry lol haha you u".split())
+_MENTION = re.compile(r"(?<!\w)@\w[\w.-]*")
 _WORD = re.compile(r"[^\W\d_][\w']*")
 
 
@@ -85,7 +88,7 @@ def form_of(text: str) -> str | None:
         return DUMP
     if own <= _BESIDE and _LINK.search(prose):
         return LINK
-    bare = strip_for_embedding(prose[:200]).replace("’", "'").lower().strip(_EDGES)
+    bare = _MENTION.sub(" ", strip_for_embedding(prose[:200])).replace("’", "'").lower().strip(_EDGES)
     return GREETING if len(prose) <= 200 and _GREETING.fullmatch(bare) else None
 
 
@@ -133,6 +136,6 @@ def leans_on_parent(text: str) -> bool:
     left = _WORD.findall(_LEAN_TAIL.sub(" ", bare))
     if not _WORKING.isdisjoint(left) and not _NEGATION.search(bare):
         return False
-    if not {"thank", "thanks", "thx", "cheers", "hi", "hello", "hey", "sorry", "lol", "haha"}.isdisjoint(left):
+    if not _TO_OTHERS.isdisjoint(left):
         return False
-    return all(word in STOP_WORDS or word in _HAPPENS or word == "well" for word in left)
+    return all(word in STOP_WORDS or word in _HAPPENS or word in _PASSED_OVER for word in left)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from models import forms
 from models import text as texts
 from pipeline.entries import AuthorErased, Body, Commanded, Deleted, Features, Posted, Reacted
 from pipeline.errors import SkippableError
@@ -67,6 +68,9 @@ def features_of(text: str, kinds: Kinds, language: str | None, languages: frozen
         echo=texts.is_echo(text),
         fingerprint=texts.fingerprint(text),
         language=language if language is not None and language not in languages else None,
+        form=forms.form_of(text),
+        clear=forms.clear_in_few_words(text),
+        leans=forms.leans_on_parent(text),
     )
 
 

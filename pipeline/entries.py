@@ -36,6 +36,12 @@ class Features:
     """Hash of the normalised text: equal for near-identical texts."""
     language: str | None = None
     """ISO 639-1 code when it is not one that the model serves, else None."""
+    form: str | None = None
+    """What the whole text is where it says nothing itself (`models.forms`): "link only", "code or log only", …"""
+    clear: bool = False
+    """A clear question, complaint or wish in however few words."""
+    leans: bool = False
+    """An echo where it answers something; said to nobody, a statement."""
 
 
 @dataclass(frozen=True, slots=True)

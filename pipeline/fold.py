@@ -8,6 +8,7 @@ the fits that it asks for, and writes what `drain` hands out in the transaction 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ from pipeline.entries import (
     Ticked,
     Vector,
 )
+from pipeline.raid import BOT_POSTS
 from pipeline.records import CommandName, MessageRef
 from pipeline.refit import apply_fit
 from pipeline.space import Space, spoken
@@ -107,6 +109,10 @@ class SpaceState(Space):
             self.leave(known)
             self.stop_following(known)
             self.raids.drop(known.seq)
+        reply_to = posted.reply_to or (known.reply_to if known else None)
+        features = posted.features
+        if features.leans and reply_to is not None:
+            features = replace(features, echo=True)
         member = Member(
             ref=posted.ref,
             seq=self.seq,
@@ -116,9 +122,9 @@ class SpaceState(Space):
             status=Status.POOL,
             reason=None,
             cluster_id=None,
-            features=posted.features,
+            features=features,
             vector=posted.vector,
-            reply_to=posted.reply_to or (known.reply_to if known else None),
+            reply_to=reply_to,
         )
         self.members[posted.ref] = member
         self._changes.members[posted.ref] = member
@@ -170,9 +176,13 @@ class SpaceState(Space):
             return None
         if features.echo:
             return "agreement without a parent"
+        if features.form is not None:
+            return features.form
+        if self.raids.repeats(spoken(member)) >= BOT_POSTS:
+            return "one text again and again by one account"
         praise, other = features.kinds[3], features.kinds[4]
         unclear = praise + other > 1 - self.settings.aside_probability
-        if features.words < (self.settings.clear_words if unclear else self.settings.min_words):
+        if not features.clear and features.words < (self.settings.clear_words if unclear else self.settings.min_words):
             return "too few words"
         if max(praise, other) >= self.settings.aside_probability:
             return "praise" if praise >= other else "chatter"

@@ -27,6 +27,8 @@ RAID_MIN_WORDS: Final = 4
 """Content words from which on a text can be a raid's: short ones are alike by chance."""
 RAID_SPAN: Final = 1_000
 """Entries for which a message is remembered: more than any community sees within minutes."""
+BOT_POSTS: Final = 3
+"""From this one on, the copies of one text by one account are a bot's, or say nothing new; the first ones stay."""
 NEW_SHARE: Final = 0.5
 """Part of the accounts, more than which must be new."""
 
@@ -78,6 +80,13 @@ class RaidGuard:
         near = set(np.flatnonzero(self._vectors @ vector >= self._near).tolist()) if self._fits(vector) else set()
         found = [one for slot, one in self._spoken.items() if slot in near or one.fingerprint == fingerprint]
         return sorted(found, key=lambda one: one.seq)
+
+    def repeats(self, last: Spoken) -> int:
+        """Return how many of the remembered messages have the text and the account of `last`, itself included."""
+        if not last.author:
+            return 0
+        own = (one for one in self._spoken.values() if one.fingerprint == last.fingerprint)
+        return sum(one.account == last.account and last.seq - RAID_SPAN < one.seq <= last.seq for one in own)
 
     def raid(self, last: Spoken, vector: Vector, window: timedelta, authors: int) -> list[Spoken]:
         """Return the messages that are a raid together with `last`, itself included; none when it is no raid.

@@ -244,6 +244,36 @@ def test_the_memory_of_texts_ends_after_a_number_of_entries() -> None:
     assert tale["m3"].status is Status.POOL
 
 
+def test_what_says_nothing_is_set_aside_under_its_own_reason() -> None:
+    tale = Tale()
+    tale.say("g", features={"words": 0, "form": "greeting"})
+    tale.say("few", features={"words": 1})
+    tale.say("card", features={"words": 1, "clear": True})
+    tale.say("nod", features={"words": 0, "echo": True})
+    reasons = [tale[name].reason for name in ("g", "few", "card", "nod")]
+    assert reasons == ["greeting", "too few words", None, "agreement without a parent"]
+    assert tale["card"].status is Status.POOL
+
+
+def test_a_reply_that_leans_is_an_echo_of_what_it_answers_and_a_statement_else() -> None:
+    tale = Tale()
+    tale.say("x", 0)
+    tale.say("lean", 1, features={"leans": True}, reply_to=MessageRef("discord", "x"))
+    tale.say("alone", 1, features={"leans": True})
+    assert (tale["lean"].follows, tale["lean"].features.echo) == (MessageRef("discord", "x"), True)
+    assert (tale["alone"].follows, tale["alone"].status) == (None, Status.POOL)
+
+
+def test_one_account_s_third_copy_of_a_text_is_set_aside_and_its_first_stays() -> None:
+    tale = Tale()
+    for number in range(4):
+        tale.say(f"m{number}", features={"fingerprint": "t"}, author="bot", at=T0 + timedelta(hours=number))
+    tale.say("other", features={"fingerprint": "t"}, author="ann", at=T0 + timedelta(hours=9))
+    assert [tale[f"m{number}"].status for number in range(4)] == [Status.POOL] * 2 + [Status.ASIDE] * 2
+    assert tale["m3"].reason == "one text again and again by one account"
+    assert tale["other"].status is Status.POOL
+
+
 def test_a_reaction_changes_only_the_cluster_s_version(tale: Tale) -> None:
     before = (tale.home("a0").count, tale.home("a0").total.tobytes())
     tale.state.drain()
