@@ -11,6 +11,7 @@ from models.text import ECHO_MAX_WORDS, LOOK_CHARS, STOP_WORDS, content_words, s
 
 LINK, DUMP, GREETING = "link only", "code or log only", "greeting"
 _BESIDE = 1  # content words beside a link or a dump that say nothing yet: "logs:", "screenshot https://..."
+_BESIDE_ALL = 3  # words of any kind: "see the docs" says nothing, "right, it is down" does
 _CLEAR_CHARS = 300  # what is longer has words enough
 
 _LINK = re.compile(r"https?://|www\.", re.IGNORECASE)
@@ -63,6 +64,10 @@ _LEAN_TAIL = re.compile(
     r"[^\s,]+(?:\s+[^\s,]+){0,3}?(?=\s*(?:$|,|\b(?:too|either|also|as\s+well|and|since|after|on|in|with|for)\b))"
 )
 _LEANS = re.compile(r"\b(?:too|either|also|as\s+well|same|likewise|neither|тоже|также)\b")
+_SPEAKS = re.compile(
+    r"\b(?:i|i'm|i've|me|we|we're|us|mine|ours|it|here|same\s+(?:on|for|with))\b"
+    r"|^(?:and\s+|but\s+)?also\s+(?:on|in|with|for|since|after|under|using)\b"
+)
 _HAPPENS = frozenset(
     """affected affects affecting broke broken breaks crash crashed crashes crashing failed failing fails fail freezes
     freezing froze happen happened happening happens hit hits hitting experience experiencing experienced facing noticed
@@ -71,7 +76,7 @@ _HAPPENS = frozenset(
 )
 _WORKING = frozenset("work works working worked fine".split())
 _PASSED_OVER = frozenset("well neither never likewise yesterday today".split())
-_TO_OTHERS = frozenset("thank thanks thx cheers hi hello hey sorry lol haha you u".split())
+_TO_OTHERS = frozenset("thank thanks thx cheers hi hello hey sorry lol haha you u your".split())
 _MENTION = re.compile(r"(?<!\w)@\w[\w.-]*")
 _WORD = re.compile(r"[^\W\d_][\w']*")
 
@@ -83,10 +88,15 @@ def form_of(text: str) -> str | None:
     """
     text = text[: 4 * LOOK_CHARS]
     prose, lines = _without_dumps(text)
-    own = len(content_words(prose))
-    if lines and own <= _BESIDE:
+    beside = strip_for_embedding(prose).replace("’", "'").lower()
+    silent = (
+        len(content_words(prose)) <= _BESIDE
+        and len(beside.split(maxsplit=_BESIDE_ALL)) <= _BESIDE_ALL
+        and not _NEGATION.search(beside)
+    )
+    if lines and silent:
         return DUMP
-    if own <= _BESIDE and _LINK.search(prose):
+    if silent and _LINK.search(prose):
         return LINK
     bare = _MENTION.sub(" ", strip_for_embedding(prose[:200])).replace("’", "'").lower().strip(_EDGES)
     return GREETING if len(prose) <= 200 and _GREETING.fullmatch(bare) else None
@@ -134,7 +144,10 @@ def leans_on_parent(text: str) -> bool:
     if len(bare.split()) > ECHO_MAX_WORDS or not _LEANS.search(bare):
         return False
     left = _WORD.findall(_LEAN_TAIL.sub(" ", bare))
-    if not _WORKING.isdisjoint(left) and not _NEGATION.search(bare):
+    denies = _NEGATION.search(bare) is not None
+    if not (denies or _SPEAKS.search(bare) or not _HAPPENS.isdisjoint(left)):
+        return False
+    if not _WORKING.isdisjoint(left) and not denies:
         return False
     if not _TO_OTHERS.isdisjoint(left):
         return False

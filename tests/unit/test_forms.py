@@ -24,7 +24,7 @@ LEANING = """for me too since 5.2, on android|doesn't work here either|not worki
 STANDING = """the export fails too|dark mode would be nice too|my keyboard does this too|works for me too
 |it works fine for me as well|thanks, that worked too|too slow|the price is too high|please add widgets too
 |can you try it on windows too?|did you update as well?|use the other button as well|that is also a good idea
-|yes|no|it is fixed in 5.2|try reinstalling|the same file is listed twice|also the search is slow
+|in the same file|also|it is fixed in 5.2|try reinstalling|the same file is listed twice|also the search is slow
 |I would also like a calendar|sync duplicates my notes as well|login fails and export fails too|thanks, me too lol
 |there are too many notifications|also check the logs|we moved to the other plan too|photos are not uploading either
 |the web version doesn't load either|you too|either restart or reinstall"""
@@ -46,6 +46,9 @@ FORMS = [
     ('Traceback (most recent call last):\n  File "a.py", line 3\nValueError: x', DUMP),
     ("TypeError: x is undefined\n    at foo (a.js:1:2)\n    at bar (b.js:3:4)", DUMP),
     ("the app crashes when I export\nTypeError: x\n    at foo (a.js:1:2)\n    at bar (b.js:3:4)", None),
+    ("if I do ```a``` I get this: ```b```", None),
+    ("```a``` not working", None),
+    ("you're right, it's down: https://example.org/x", None),
     ("it crashes with ```boom``` when saving notes", None),
     ("TypeError: notes is undefined", None),
     ("hi", GREETING),
