@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
 from pipeline.broker import EmbeddedBroker
 from pipeline.broker_jars import default_cache_dir
@@ -27,6 +29,19 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the folders' markers."""
     for name, meaning in _FOLDERS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _models_are_imported_by_the_main_thread() -> None:
+    """CPython 3.11 may fail where two threads parse source at once (gh-106905), and torch parses some when imported."""
+    importlib.import_module("sentence_transformers")
+
+
+@pytest.fixture(autouse=True)
+def _logs_go_to_no_closed_stream() -> Iterator[None]:
+    """A logger that a test bound to its captured output outlives the test."""
+    yield
+    structlog.reset_defaults()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
