@@ -96,7 +96,11 @@ class CentroidIndex:
             self._foreseen.clear()
 
     def foresee(self, vectors: Sequence[Vector]) -> None:
-        """Look up many vectors at once: `nearest` answers the same with or without, and sooner with."""
+        """Look up many vectors at once: `nearest` answers the same with or without, and sooner with.
+
+        Forgets those looked up before.
+        """
+        self._foreseen.clear()
         if self.view is None or not self._clusters or not vectors:
             return
         places = assign(whole(self.seen(vectors)), self._matrix)

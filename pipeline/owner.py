@@ -250,10 +250,15 @@ class Owner:
 
     def _fold(self, held: Held, arrivals: Sequence[Arrival], batch: _Batch) -> int:
         """Fold until the watcher stops it; return how many arrivals were taken."""
+        foreseen: int | None = None
         for taken, arrival in enumerate(arrivals):
             stale = arrival.body is not None and held.state.stale(arrival.body)
             if arrival.body is not None and not stale and self._before(held, arrival.body, arrival.at, batch.entries):
                 return taken
+            if foreseen != held.state.fitted_seq:  # at first, and again after a fit: it moves the centroids
+                foreseen = held.state.fitted_seq
+                rest = (other.body for other in arrivals[taken:])
+                held.state.centroids.foresee([body.vector for body in rest if isinstance(body, Posted)])
             batch.count(arrival, stale=stale)
             if arrival.body is None or stale:
                 continue

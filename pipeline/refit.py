@@ -60,10 +60,10 @@ def apply_fit(state: Space, fitted: Fitted) -> None:
     state.cause = ("fit", None)
     targets = dict(plan.continued)
     for label, source in plan.born.items():
-        # Named after the first message that was fitted, erased by now or not: a rebuild must find the same name.
-        founder = next(ref for ref, own in zip(fitted.refs, fitted.labels.tolist(), strict=True) if own == label)
-        if label in bent.divided:
-            founder = next(m.ref for m, own in zip(members, labels.tolist(), strict=True) if own == label)
+        # Named after the first message that was fitted, erased by now or not: a rebuild must find the same name. What
+        # people's decisions divide has labels that the fit does not know.
+        refs, own = ([m.ref for m in members], labels) if label in bent.divided else (fitted.refs, fitted.labels)
+        founder = refs[int(np.argmax(own == label))]
         targets[label] = bear(state, founder, source, len(fitted.view.mean)).cluster_id
     merged = 0
     for ended, into in plan.merged.items():

@@ -147,6 +147,20 @@ def test_two_that_a_person_separated_are_never_merged_and_a_later_merge_by_a_per
     assert told.homes() == {"a": [1], "b": [2]}
 
 
+def test_the_bigger_part_of_an_established_cluster_in_a_group_of_one_kept_apart_from_it_splits_off() -> None:
+    told = Told()
+    for letter, axis, count in (("a", 0, 7), ("b", 1, 5), ("c", 2, 3), ("d", 3, 3)):
+        for number in range(count):
+            told.say(f"{letter}{number}", axis)
+    for _ in range(3):
+        told.fit({"a": 0, "b": 1, "c": 1, "d": 1})
+    assert told.home("b0").established_seq is not None
+    told.separate("a0", "b0")
+    told.fit({"a": 0, "c": 0, "d": 0, "b": 1})
+    assert told.homes("abcd") == {"a": [1], "b": [2], "c": [3], "d": [3]}
+    assert told.home("c0").split_from == told.home("b0").cluster_id
+
+
 def beside(told: Told) -> Cluster:
     """Return a cluster that waits beside that of a0."""
     near = ((unit(0) + unit(4)) / np.sqrt(2)).astype(np.float32)
