@@ -60,13 +60,13 @@ class FoldSettings:
     """From this probability on, praise and chatter found and join nothing."""
     found_all_kinds: bool = False
     """Let praise and chatter found clusters too: for texts that are not a community's chat."""
-    established_size: int = 10
+    established_size: int = 6
     """Members from which on a cluster may be established: sure enough to open, and to claim its surroundings."""
-    confirming_fits: int = 4
+    confirming_fits: int = 2
     """Fits that must have found it: the first sight of a group is often two."""
-    least_overlap: float = 0.75
+    least_overlap: float = 0.6
     """Of it, how much each of the latest two fits must have found again: a group that is redrawn is none yet."""
-    least_cohesion: float = 0.78
+    least_cohesion: float = 0.65
     """Mean cosine of its members to the middle of the others (`models.geometry.cohesion`)."""
     hold: float = 0.55
     """Cosine at which two clusters are as likely one matter as two; one that is probably the matter of an established
