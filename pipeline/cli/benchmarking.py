@@ -1,4 +1,4 @@
-"""`bench`: how fast the walk is."""
+"""`bench`: how fast the walk is, and its core."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import typer
 
 from pipeline.cli.running import broker_for_run
-from pipeline.cli.screen import note, say
+from pipeline.cli.screen import console, note, say, table
 from pipeline.demo import shipped_archive
 from pipeline.settings import Settings
 
@@ -33,6 +33,15 @@ def bench(
     memory: Annotated[
         bool, typer.Option("--memory", help="Measure bytes instead: database and owner, 50,000 synthetic messages.")
     ] = False,
+    assign: Annotated[
+        bool, typer.Option("--assign", help="Measure how fast messages find their cluster among 20,000 live ones.")
+    ] = False,
+    fits: Annotated[
+        int | None,
+        typer.Option(
+            "--fits", min=13_000, help="Measure re-clustering of 13,000, 20,000, 50,000, ... messages, up to so many."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Measure messages per second, as a ratio to the model alone on the same texts in the same run.
@@ -43,7 +52,19 @@ def bench(
     Example: groundswell bench archive.jsonl.gz --messages 5000
 
     Example: groundswell bench --memory
+
+    Example: groundswell bench --assign
+
+    Example: groundswell bench --fits 50000
     """
+    if memory + assign + (fits is not None) > 1:
+        raise typer.BadParameter("--memory, --assign and --fits each measure something else: name one")
+    if assign:
+        _assign(Settings.load(), as_json=as_json)
+        return
+    if fits is not None:
+        _fits(Settings.load(), fits, as_json=as_json)
+        return
     if memory:
         _memory(Settings.load(), as_json=as_json)
         return
@@ -79,3 +100,31 @@ def _memory(settings: Settings, *, as_json: bool) -> None:
         f"owner         {result.kept_bytes / 1e6:.0f} MB for the {result.kept_messages:,} messages of the window and "
         f"the pool, {result.kept_per_message:,} bytes each; none for older ones"
     )
+
+
+def _assign(settings: Settings, *, as_json: bool) -> None:
+    from pipeline.bench_core import BATCH, assign_rate
+
+    result = assign_rate(settings.clusters.fold())
+    if as_json:
+        say(json.dumps(asdict(result)))
+        return
+    say(f"{result.clusters:,} live clusters, {result.joined:,} of {result.messages:,} messages joined one")
+    say(f"in batches of {BATCH}  {result.batch_per_s:8,.0f} messages/s on one thread")
+    say(f"one by one         {result.single_per_s:8,.0f} messages/s")
+    say(f"load average       {result.load:8.2f}")
+
+
+def _fits(settings: Settings, most: int, *, as_json: bool) -> None:
+    from models.clusterer import DensityClusterer
+    from pipeline.bench_core import FIT_SIZES, fit_times
+
+    clusterer = DensityClusterer(min_cluster_size=settings.clusters.min_cluster_size)
+    results = fit_times(clusterer, [size for size in FIT_SIZES if size <= most], note)
+    if as_json:
+        say(json.dumps([asdict(result) for result in results]))
+        return
+    grid = table(">messages", ">seconds", ">groups", ">load average")
+    for result in results:
+        grid.add_row(f"{result.messages:,}", f"{result.seconds:.1f}", f"{result.groups:,}", f"{result.load:.2f}")
+    console().print(grid)
