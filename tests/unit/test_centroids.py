@@ -81,6 +81,18 @@ def test_a_place_is_the_same_alone_and_among_others_and_as_whole_numbers_give_it
         assert second == (max(-1.0, others.max() / SCALE**2) if len(others) else -1.0)
 
 
+def test_a_place_among_twenty_thousand_does_not_depend_on_its_batch() -> None:
+    rng = np.random.default_rng(1)
+    rows, middles = (whole(unit_rows(rng.normal(size=(count, 64)))) for count in (600, 20_000))
+    rows[300:] = rows[:300]  # the same message in another chunk
+    together = assign(rows, middles)
+    assert together[:300] == together[300:]
+    assert together[:7] == [place for row in rows[:7] for place in assign(row[None, :], middles)]
+    assert together[5:300] == assign(rows[5:300], middles)
+    products = rows[:50].astype(np.int64) @ middles.astype(np.int64).T
+    assert [place[1] for place in together[:50]] == (products.max(axis=1) / SCALE**2).tolist()
+
+
 @given(st.integers(0, 2**32 - 1), st.integers(2, 30))
 def test_foreseen_and_looked_up_alone_agree(seed: int, n: int) -> None:
     rng = np.random.default_rng(seed)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from models.text import fingerprint
@@ -83,6 +83,8 @@ EDGES = st.lists(st.integers(1, LENGTH), max_size=40)
 
 
 @EXAMPLES
+@example(seed=7, edges=[], restarts=frozenset(range(1, LENGTH)))  # loaded before every single arrival
+@example(seed=7, edges=[], restarts=frozenset())
 @given(seed=st.integers(0, 2**16), edges=EDGES, restarts=st.frozensets(st.integers(1, LENGTH), max_size=6))
 def test_batch_edges_and_restarts_change_nothing(
     template: Path, tmp_path: Path, seed: int, edges: list[int], restarts: frozenset[int]

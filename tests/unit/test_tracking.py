@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from pipeline.tracking import Reconciliation, reconcile
 
 
-def tell(groups: list[tuple[int, str | None, int]], order: str = "ABCD") -> Reconciliation[str]:
+def tell(
+    groups: list[tuple[int, str | None, int]], order: str = "ABCD", anchors: dict[str, set[int]] | None = None
+) -> Reconciliation[str]:
     """`groups` says how many messages of which old cluster have which label: (label, cluster, messages)."""
     labels = [label for label, _, count in groups for _ in range(count)]
     previous = [cluster for _, cluster, count in groups for _ in range(count)]
-    return reconcile(np.array(labels, np.int32), previous, {name: rank for rank, name in enumerate(order)})
+    return reconcile(np.array(labels, np.int32), previous, {name: rank for rank, name in enumerate(order)}, anchors)
 
 
 @pytest.mark.parametrize(
@@ -75,3 +77,38 @@ def test_properties(cells: list[tuple[int, str | None]]) -> None:
         [cluster for _, cluster in shuffled],
         {name: rank for rank, name in enumerate("ABCD")},
     )
+
+
+@pytest.mark.parametrize(
+    ("groups", "anchors", "continued", "born", "merged"),
+    [
+        pytest.param([(0, "A", 8), (1, "A", 4)], {"A": {0, 1}}, {0: "A", 1: "A"}, {}, {}, id="all that is its own"),
+        pytest.param([(0, "A", 8), (1, "A", 4)], {"A": {0}}, {0: "A"}, {1: "A"}, {}, id="not what lies far"),
+        pytest.param([(0, "A", 8), (0, "B", 9)], {"A": {0}}, {0: "B"}, {}, {}, id="not what is mostly another's"),
+        pytest.param([(0, "A", 4), (0, "B", 9)], {"A": set()}, {0: "B"}, {}, {}, id="ends in no other"),
+        pytest.param([(0, "A", 9), (0, "B", 4)], {"A": {0}}, {0: "A"}, {}, {"B": "A"}, id="others end in it"),
+        pytest.param([(0, "A", 9), (0, "B", 4)], {"A": {0}, "B": {0}}, {0: "A"}, {}, {}, id="of two, neither ends"),
+        pytest.param([(0, "A", 2), (1, "A", 9)], {"A": {0, 1}}, {1: "A"}, {0: "A"}, {}, id="two are coincidence"),
+        pytest.param([(0, "A", 3), (0, None, 10)], {"A": {0}}, {0: "A"}, {}, {}, id="matched where too few to take"),
+    ],
+)
+def test_anchored_clusters_take_their_groups_and_end_in_no_other(
+    groups: list[tuple[int, str | None, int]],
+    anchors: dict[str, set[int]],
+    continued: dict[int, str],
+    born: dict[int, str | None],
+    merged: dict[str, str | int],
+) -> None:
+    assert tell(groups, anchors=anchors) == Reconciliation(continued, born, merged)
+
+
+@given(CELLS, st.dictionaries(st.sampled_from("ABCD"), st.sets(st.integers(0, 5))))
+def test_properties_with_anchors(cells: list[tuple[int, str | None]], anchors: dict[str, set[int]]) -> None:
+    plan = tell([(label, cluster, 1) for label, cluster in cells], anchors=anchors)
+    assert plan.continued.keys() | plan.born.keys() == {label for label, _ in cells if label >= 0}
+    assert not plan.continued.keys() & plan.born.keys()
+    assert not plan.merged.keys() & (anchors.keys() | set(plan.continued.values()))
+    for name in "ABCD":
+        own = [label for label, cluster in plan.continued.items() if cluster == name]
+        assert len(own) <= 1 or set(own) <= anchors.get(name, set())
+    assert plan == tell([(label, cluster, 1) for label, cluster in reversed(cells)], anchors=anchors)
