@@ -1,4 +1,4 @@
-"""Gold for kinds: messages of public data sets that two people labelled, by id; their texts stay where they are."""
+"""Gold for kinds: messages of public data sets, labelled twice by a language model, by id; their texts stay where they are."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ENDINGS = (".jsonl", ".jsonl.gz")
 
 @dataclass(frozen=True, slots=True)
 class Gold:
-    """A message that two people labelled, each without seeing the other's labels."""
+    """A message labelled twice by a language model, in two readings that did not see each other: not by people."""
 
     data_set: str
     id: str
@@ -55,7 +55,7 @@ class Scores:
     first, second
         Against each labeller, on all messages.
     person
-        The second labeller's labels as if they were predictions, against the first's: macro-F1 that one person
+        The second labeller's labels as if they were predictions, against the first's: macro-F1 that one reading
         reaches against another.
     sets
         `agreed`, for each data set.

@@ -1,4 +1,4 @@
-"""`evaluate-kinds`: how good the kinds are, against messages that people labelled."""
+"""`evaluate-kinds`: how good the kinds are, against messages labelled twice by a language model."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ def evaluate_kinds(
 ) -> None:
     """Measure the kinds (complaint, idea, question, praise, other) on labelled messages.
 
-    Scored against what both labellers say, and against each of them. No text is shown.
+    Scored against what both readings say, and against each. The labels that
+    ship are a language model's, not people's. No text is shown.
 
     Example: groundswell evaluate-kinds tests/gold/kinds.jsonl --data ../shared/data
 
