@@ -1,4 +1,4 @@
-"""How good a classifier of kinds is against labelled messages. Pure; texts play no part."""
+"""How good a classifier of kinds is, against labelled messages. Pure; texts play no part."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gold for kinds: messages of public data sets, labelled twice by a language model, by id; their texts stay where they are."""
+"""Gold for kinds: public messages that a language model labelled twice, by id; their texts stay where they are."""
 
 from __future__ import annotations
 
