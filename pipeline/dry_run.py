@@ -27,7 +27,8 @@ from pipeline.embed import Reader
 from pipeline.errors import FatalError, SkippableError
 from pipeline.records import Event, Origin
 from pipeline.settings import Settings
-from pipeline.trial import Tried, trying
+from pipeline.trial import trying
+from pipeline.tried import Tried
 from pipeline.vector_cache import FILE, CachedEmbedder
 
 CHUNK: Final = 512

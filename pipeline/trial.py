@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import re
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from models.clusterer import Clusterer
+from pipeline.answers import Calibration
 from pipeline.book import Book, Moves
 from pipeline.decide import could_open
 from pipeline.doors import Arrival
@@ -24,100 +24,17 @@ from pipeline.fitter import InlineFitter
 from pipeline.fold import SpaceState
 from pipeline.owner import Owner
 from pipeline.received import Received, Refusal
-from pipeline.records import MessageRef
 from pipeline.settings import PolicySettings
 from pipeline.state import Changes, Cluster, FoldSettings
 from pipeline.store import ledger
-from pipeline.store.assignments import Assignment, assignments
+from pipeline.store.assignments import assignments
 from pipeline.store.database import Database
-from pipeline.trackers.port import IssueDraft, IssueRef, IssueState
+from pipeline.trackers.recorder import Recorder
+from pipeline.tried import OnBoard, Tried, TriedTicket
 
 BATCH: Final = 250
 """Arrivals that go to the owner at once; it stops within them where something is to be seen."""
 _QUOTE: Final = re.compile(r"^- “(.*)”", re.MULTILINE)
-
-
-@dataclass(slots=True)
-class TriedTicket:
-    """A ticket that would have been filed, as it was when it opened."""
-
-    cluster_id: str
-    """The cluster that bears it at the end; another than at its opening where that one merged into it."""
-    kind: str
-    summary: str
-    description: str
-    opened_at: datetime
-    """Event time."""
-    opened_at_message: MessageRef | None
-    """The newest message then."""
-    opened_after: int
-    """How many messages had been posted then."""
-    messages: int
-    authors: int
-    platforms: tuple[str, ...]
-    reason: str
-    members: tuple[MessageRef, ...]
-    """The cluster's messages then."""
-    opened_as: str
-    """The cluster then."""
-    quotes: tuple[str, ...] = ()
-    merged_into: str | None = None
-    """The cluster that took this one in and has a ticket of its own: live, this issue is linked to that as its
-    duplicate."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tried:
-    """What came of a trial."""
-
-    tickets: list[TriedTicket]
-    assignments: list[Assignment]
-    """One a message, in order of their arrival."""
-    moves: list[Moves]
-    """One a fit, from the first ticket on."""
-
-
-@dataclass(slots=True)
-class Recorder:
-    """A tracker that keeps what is written to it."""
-
-    name: str = "local"
-    search_lag_s: tuple[float, ...] = ()
-    drafts: list[IssueDraft] = field(default_factory=list)
-    comments: dict[str, str] = field(default_factory=dict)
-
-    def create(self, draft: IssueDraft) -> IssueRef:
-        """See `Tracker.create`."""
-        self.drafts.append(draft)
-        return self._ref(len(self.drafts))
-
-    def find(self, label: str) -> list[IssueRef]:
-        """See `Tracker.find`."""
-        return [self._ref(number) for number, draft in enumerate(self.drafts, start=1) if draft.label == label]
-
-    def read(self, issue_id: str) -> IssueState | None:
-        """See `Tracker.read`."""
-        draft = self.drafts[int(issue_id) - 1]
-        return IssueState(
-            self._ref(int(issue_id)), draft.summary, draft.description, "open", done=False, updated_at=None,
-            labels=(draft.label, *draft.labels),
-        )  # fmt: skip
-
-    def update(self, issue_id: str, draft: IssueDraft) -> None:
-        """See `Tracker.update`."""
-        self.drafts[int(issue_id) - 1] = draft
-
-    def put_comment(self, issue_id: str, comment_id: str | None, text: str) -> str:  # noqa: ARG002 (the port's)
-        """See `Tracker.put_comment`."""
-        self.comments[issue_id] = text
-        return f"c{issue_id}" if text else ""
-
-    def check(self) -> list[str]:
-        """See `Tracker.check`."""
-        return []
-
-    def _ref(self, number: int) -> IssueRef:
-        return IssueRef(str(number), f"DRY-{number}", "")
 
 
 class Trial:
@@ -139,6 +56,7 @@ class Trial:
         self._offset = 0
         self._by_label: dict[str, TriedTicket] = {}
         self._ticketed: set[str] = set()
+        self._state: SpaceState | None = None
         # of the look before
         self._seen_seq = 0
         self._fitted_seq = 0
@@ -157,6 +75,30 @@ class Trial:
             self._offset += len(batch)
             refused += [(batch[one.offset - first], one) for one in await self._owner.take(received)]
         return refused
+
+    @property
+    def fitted_seq(self) -> int:
+        """Entry of the latest fit that was committed."""
+        return self._fitted_seq
+
+    def board(self) -> list[OnBoard]:
+        """Return the live clusters as they stand after what was committed, muted and rejected ones left out."""
+        clusters = self._state.clusters.values() if self._state is not None else ()
+        return [
+            OnBoard(
+                cluster.cluster_id,
+                cluster.number,
+                self._book.members(cluster.cluster_id),
+                cluster.held_by,
+                cluster.cluster_id in self._ticketed,
+            )
+            for cluster in clusters
+            if cluster.live and not cluster.muted and not cluster.rejected
+        ]
+
+    def thresholds(self) -> Calibration | None:
+        """Return the space's thresholds as people's answers have them now; None before the first message."""
+        return self._state.calibration if self._state is not None else None
 
     async def end(self) -> Tried:
         """Let a silence pass, and what waits for its time; return the result."""
@@ -200,6 +142,7 @@ class Trial:
 
     async def look(self, state: SpaceState, changes: Changes) -> None:
         """See `Watcher.look`."""
+        self._state = state
         fitted = state.fitted_seq != self._fitted_seq
         self._fitted_seq, self._seen_seq = state.fitted_seq, state.seq
         moves = self._book.update(changes, self._ticketed)
@@ -280,13 +223,3 @@ async def trying(space: str, fold: FoldSettings, policy: PolicySettings, cluster
         finally:
             trial.close()
             await database.close()
-
-
-def in_order(arrivals: Iterable[Arrival]) -> int:
-    """Return how many arrivals are earlier than one before them."""
-    newest: datetime | None = None
-    late = 0
-    for arrival in arrivals:
-        late += newest is not None and arrival.at < newest
-        newest = arrival.at if newest is None else max(newest, arrival.at)
-    return late

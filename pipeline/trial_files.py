@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline.errors import FatalError
-from pipeline.trial import Tried, TriedTicket
+from pipeline.tried import Tried, TriedTicket
 
 ASSIGNMENTS: Final = "assignments.jsonl"
 TICKETS: Final = "tickets.jsonl"

@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import math
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
-from statistics import median
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.text import Text
 
-from pipeline.cli.screen import console, note, plain, say, table
-from pipeline.errors import FatalError
+from pipeline.cli import evaluated
+from pipeline.cli.screen import console, note
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from pipeline.evaluation.measures import Measures
     from pipeline.evaluation.streams import Outcome
-
-_COLUMNS = {
-    "ticket_f1": "F1",
-    "precision": "prec",
-    "recall": "rec",
-    "duplicates": "dup",
-    "tickets": "tickets",
-    "false_tickets": "false",
-    "pure_at_opening": "pure",
-    "delay_median": "delay",
-    "delay_p90": "p90",
-    "coverage": "cover",
-    "noise_rejected": "noise",
-    "ari": "ARI",
-    "ami": "AMI",
-}
 
 
 def register(app: typer.Typer) -> None:
@@ -59,6 +38,9 @@ def evaluate(
     curve_file: Annotated[
         Path | None, typer.Option("--curve", help="Draw here what more people needed costs and gains (PNG).")
     ] = None,
+    manager: Annotated[
+        int, typer.Option("--manager", min=0, help="Again, with so many answers of a simulated manager at most.")
+    ] = 0,
     cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Keep the texts' vectors.")] = True,
 ) -> None:
     """Measure the tickets on messages whose groups are known.
@@ -70,10 +52,16 @@ def evaluate(
 
     Example: groundswell evaluate banking77.jsonl.gz
 
+    With --manager, the same shuffles once more while somebody who knows the groups answers what the board asks:
+    merge, separate, split, not-feedback, as commands like any person's.
+
+    Example: groundswell evaluate banking77.jsonl.gz --manager 30
+
     Example: groundswell evaluate data.jsonl --seeds 1 --no-baselines --json figures.json --map map.png
     """
     from pipeline.dry_run import load_reader
     from pipeline.evaluation import streams
+    from pipeline.evaluation.reading import read_data
 
     settings = streams.for_stream(Settings.load(), threshold)
     screen = console(stderr=True)
@@ -85,17 +73,20 @@ def evaluate(
     ):
         task = bar.add_task("reading")
         reader = load_reader(settings, cache=cache)
-        read = streams.read_data(
+        read = read_data(
             data, reader, noise_label, lambda n, of: bar.update(task, description=f"read {n:,} of {of:,} messages")
         )
+        runs = seeds * (2 if manager else 1)
         finished: list[Outcome] = []
 
         def done(outcome: Outcome) -> None:
             finished.append(outcome)
-            bar.update(task, description=f"{len(finished)} of {seeds} shuffles done")
+            bar.update(task, description=f"{len(finished)} of {runs} streams done")
 
-        bar.update(task, description=f"{seeds} shuffles")
-        outcomes = streams.run_streams(read, settings, threshold, range(seeds), Path(folder), done)
+        bar.update(task, description=f"{runs} streams")
+        answers = (0, manager) if manager else (0,)
+        run = streams.run_streams(read, settings, threshold, range(seeds), Path(folder), done, answers)
+        outcomes, answered = run[:seeds], run[seeds:]
         if batch:
             bar.update(task, description="one fit over everything")
             rows["batch"] = streams.run_batch(read, settings, threshold)
@@ -110,68 +101,7 @@ def evaluate(
                 pictures.draw_map(map_file, read, settings)
             if curve_file is not None:
                 pictures.draw_curve(curve_file, pictures.curve(read, settings, threshold, Path(folder)))
-    figures = _figures(data, threshold, outcomes, rows)
-    _print(data, threshold, outcomes, rows)
+    evaluated.say_left_out(data, read.left_out)
+    evaluated.show(data, threshold, outcomes, answered, rows)
     if json_file is not None:
-        try:
-            json_file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-        except OSError as exc:
-            raise FatalError(f"cannot write {json_file}: {exc.strerror or exc}") from exc
-
-
-def _figures(data: Path, threshold: int, outcomes: list[Outcome], rows: dict[str, Measures]) -> dict[str, Any]:
-    return {
-        "data": str(data),
-        "threshold": threshold,
-        "streaming": {name: _middle(outcomes, name) for name in _COLUMNS}
-        | {
-            "moved": median(one.moved for one in outcomes),
-            "to_pool": median(one.to_pool for one in outcomes),
-            "seconds": median(one.seconds for one in outcomes),
-        },
-        "streams": [_jsonable(asdict(one)) for one in outcomes],
-        **{name: _jsonable(asdict(row)) for name, row in rows.items()},
-    }
-
-
-def _middle(outcomes: list[Outcome], name: str) -> float | None:
-    found = [getattr(one.measures, name) for one in outcomes]
-    known = [value for value in found if value is not None]
-    return _jsonable(median(known)) if known else None
-
-
-def _jsonable(value: Any) -> Any:
-    """Infinite delays are no JSON."""
-    if isinstance(value, dict):
-        return {name: _jsonable(one) for name, one in value.items()}
-    return None if isinstance(value, float) and math.isinf(value) else value
-
-
-def _print(data: Path, threshold: int, outcomes: list[Outcome], rows: dict[str, Measures]) -> None:
-    grid = table("", *(f">{title}" for title in _COLUMNS.values()))
-    middle = {name: [getattr(one.measures, name) for one in outcomes] for name in _COLUMNS}
-    grid.add_row(
-        f"streaming, median of {len(outcomes)}",
-        *(_number(median(values)) if None not in values else "-" for values in middle.values()),
-    )
-    for outcome in outcomes:
-        grid.add_row(f"  seed {outcome.seed}", *(_number(getattr(outcome.measures, name)) for name in _COLUMNS))
-    for title, row in rows.items():
-        late = {"delay_median", "delay_p90"}
-        grid.add_row(title, *("-" if name in late else _number(getattr(row, name)) for name in _COLUMNS))
-    groups = outcomes[0].measures.groups
-    heading = f"{plain(data.name)}: {groups} groups of {threshold} messages or more; delays in multiples of {threshold}"
-    console().print(Text(heading, style="bold"), grid)
-    say(
-        f"messages of ticketed clusters, per fit: {median(one.moved for one in outcomes):.3f} moved outside merges and "
-        f"splits, {median(one.to_pool for one in outcomes):.3f} back to the pool; "
-        f"{median(one.seconds for one in outcomes):.0f} s a stream"
-    )
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return "inf" if math.isinf(value) else f"{value:.3f}"
+        evaluated.write_json(json_file, evaluated.figures(data, threshold, outcomes, answered, rows, read.left_out))

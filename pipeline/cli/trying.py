@@ -15,8 +15,8 @@ from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from pipeline.dry_run import DryRun, Reading
-    from pipeline.trial import TriedTicket
     from pipeline.trial_files import Comparison, Filed
+    from pipeline.tried import TriedTicket
 
 
 def register(app: typer.Typer) -> None:

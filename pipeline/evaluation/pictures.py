@@ -15,7 +15,8 @@ import numpy as np
 from models.clusterer import DensityClusterer
 from models.geometry import centre, main_axes
 from pipeline.errors import FatalError
-from pipeline.evaluation.streams import Data, for_stream, run_streams
+from pipeline.evaluation.reading import Data
+from pipeline.evaluation.streams import for_stream, run_streams
 from pipeline.settings import Settings
 
 FACTORS: Final = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)

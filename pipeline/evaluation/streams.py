@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import pickle
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from connectors.archive_file import read_lines
 from connectors.archive_format import UNTIMED_FROM
 from models import baselines
 from models.clusterer import DensityClusterer
@@ -28,30 +25,16 @@ from models.geometry import Labels, centroids
 from models.novelty import held
 from pipeline.doors import Arrival, arrival_of
 from pipeline.dry_run import ALL_KINDS
-from pipeline.embed import Reader
 from pipeline.entries import Posted
-from pipeline.errors import FatalError
+from pipeline.evaluation.manager import PER_LOOK, Manager
 from pipeline.evaluation.measures import Measures, Raised, measure
-from pipeline.records import Event, EventType, MessageData, MessageRef, Origin
+from pipeline.evaluation.reading import PLATFORM, SPACE, Data
+from pipeline.records import MessageRef
 from pipeline.settings import Settings
-from pipeline.trial import trying
+from pipeline.trial import Trial, trying
 
-SPACE: Final = "evaluation"
-PLATFORM: Final = "data"
-CHUNK: Final = 512
-
-
-@dataclass(frozen=True, slots=True)
-class Data:
-    """Labelled messages, as read by the embed stage."""
-
-    gold: list[str | None]
-    """None: noise."""
-    arrivals: list[Arrival]
-
-    def vectors(self) -> npt.NDArray[np.float32]:
-        """Return (n, d) unit rows."""
-        return np.stack([one.body.vector for one in self.arrivals if isinstance(one.body, Posted)])
+LOOK_EVERY: Final = 25
+"""Messages after which the simulated manager looks at the board again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,55 +47,13 @@ class Outcome:
     """Messages of ticketed clusters that a fit moved outside merges and splits: mean share a fit."""
     to_pool: float
     seconds: float
-
-
-def read_data(path: Path, reader: Reader, noise_label: str, progress: Callable[[int, int], None]) -> Data:
-    """Read an archive with labels; a line without a text is left out.
-
-    Raises
-    ------
-    FatalError
-        When it cannot be read, or holds no label.
-    """
-    rows = [row for row in _rows(path) if isinstance(row.get("text"), str) and row["text"].strip()]
-    gold = [None if row.get("label") in {None, "", noise_label} else str(row["label"]) for row in rows]
-    if not any(gold):
-        raise FatalError(f"{path} has no message with a label: evaluate needs the gold group of each in `label`")
-    arrivals: list[Arrival] = []
-    for start in range(0, len(rows), CHUNK):
-        events = [
-            _event(start + number, row["text"][:40_000]) for number, row in enumerate(rows[start : start + CHUNK])
-        ]
-        origins = [Origin(partition=0, offset=0)] * len(events)
-        signals = reader.signals(events, origins, reader.vectors(events))
-        arrivals += [
-            replace(arrival_of(one, frozenset({one.language or "en"})), record=None, origin=None) for one in signals
-        ]
-        progress(len(arrivals), len(rows))
-    return Data(gold, arrivals)
-
-
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    for line in read_lines(path):
-        try:
-            row = json.loads(line.raw) if line.fault is None and line.raw.strip() else None
-        except ValueError as exc:
-            raise FatalError(f"{path}:{line.number}: broken JSON: {exc}") from exc
-        if isinstance(row, dict):
-            yield row
-
-
-def _event(number: int, text: str) -> Event:
-    data = MessageData(platform=PLATFORM, message_id=str(number), text=text, author=f"author {number}")
-    return Event(
-        id=str(number),
-        source="evaluate",
-        type=EventType.CREATED,
-        time=UNTIMED_FROM,
-        space=SPACE,
-        container="-",
-        data=data,
-    )
+    budget: int = 0
+    """Answers that a simulated manager might give."""
+    answers: dict[str, int] = field(default_factory=dict)
+    """Those it gave, by command."""
+    hold: float | None = None
+    """The space's thresholds at the end."""
+    merge: float | None = None
 
 
 def for_stream(settings: Settings, threshold: int) -> Settings:
@@ -122,8 +63,14 @@ def for_stream(settings: Settings, threshold: int) -> Settings:
     return settings.model_copy(update={"clusters": clusters, "policy": policy})
 
 
-def run_stream(data: Data, settings: Settings, threshold: int, seed: int) -> Outcome:
-    """Shuffle the messages, each by an author of its own and a second after the one before, and run them."""
+def run_stream(data: Data, settings: Settings, threshold: int, seed: int, answers: int = 0) -> Outcome:
+    """Shuffle the messages, each by an author of its own and a second after the one before, and run them.
+
+    Parameters
+    ----------
+    answers : int
+        Of a simulated manager, at most (`pipeline.evaluation.manager`); 0: there is none.
+    """
     began = time.monotonic()
     order = list(range(len(data.gold)))
     random.Random(seed).shuffle(order)
@@ -132,10 +79,17 @@ def run_stream(data: Data, settings: Settings, threshold: int, seed: int) -> Out
     fold = replace(settings.clusters.fold(), raid_window=timedelta(0))
     clusterer = DensityClusterer(min_cluster_size=settings.clusters.min_cluster_size)
 
+    gold = {ref: data.gold[order[place]] for ref, place in place_of.items()}
+    manager = Manager(SPACE, gold, answers, threshold)
+
     async def main() -> Outcome:
         async with trying(SPACE, fold, settings.policy, clusterer) as trial:
-            await trial.feed(arrivals)
+            if answers:
+                await _feed_answered(trial, arrivals, manager)
+            else:
+                await trial.feed(arrivals)
             tried = await trial.end()
+            thresholds = trial.thresholds()
         found: list[str | None] = [None] * len(order)
         members: dict[str, list[int]] = {}
         for one in tried.assignments:
@@ -157,9 +111,25 @@ def run_stream(data: Data, settings: Settings, threshold: int, seed: int) -> Out
             moved=float(np.mean([one.moved / one.messages for one in moves])) if moves else 0.0,
             to_pool=float(np.mean([one.to_pool / one.messages for one in moves])) if moves else 0.0,
             seconds=time.monotonic() - began,
+            budget=answers,
+            answers=manager.counts(),
+            hold=thresholds.hold if thresholds is not None else None,
+            merge=thresholds.merge if thresholds is not None else None,
         )
 
     return asyncio.run(main())
+
+
+async def _feed_answered(trial: Trial, arrivals: Sequence[Arrival], manager: Manager) -> None:
+    """Feed a trial, and let the manager look at the board from time to time."""
+    for start in range(0, len(arrivals), LOOK_EVERY):
+        part = arrivals[start : start + LOOK_EVERY]
+        await trial.feed(part)
+        for _ in range(PER_LOOK):
+            command = manager.answer(trial.board(), part[-1].at)
+            if command is None:
+                break
+            await trial.feed([arrival_of(command, frozenset())])
 
 
 def _at(arrival: Arrival, place: int) -> Arrival:
@@ -169,14 +139,20 @@ def _at(arrival: Arrival, place: int) -> Arrival:
 
 
 def run_streams(
-    data: Data, settings: Settings, threshold: int, seeds: Sequence[int], folder: Path, done: Callable[[Outcome], None]
+    data: Data,
+    settings: Settings,
+    threshold: int,
+    seeds: Sequence[int],
+    folder: Path,
+    done: Callable[[Outcome], None],
+    answers: Sequence[int] = (0,),
 ) -> list[Outcome]:
-    """Run every seed in a spawned process, as many at once as cores but one."""
+    """Run every seed in a spawned process, as many at once as cores but one; again for each of `answers`, in turn."""
     file = folder / "data.pickle"
     file.write_bytes(pickle.dumps(data, protocol=pickle.HIGHEST_PROTOCOL))
     workers = max(1, min(len(seeds), (os.cpu_count() or 2) - 1))
     with ProcessPoolExecutor(max_workers=workers, mp_context=get_context("spawn"), initializer=_begin) as pool:
-        futures = [pool.submit(_run_from_file, file, settings, threshold, seed) for seed in seeds]
+        futures = [pool.submit(_run_from_file, file, settings, threshold, seed, n) for n in answers for seed in seeds]
         for future in as_completed(futures):
             done(future.result())
     return [future.result() for future in futures]
@@ -189,8 +165,8 @@ def _begin() -> None:
     threadpool_limits(1)
 
 
-def _run_from_file(file: Path, settings: Settings, threshold: int, seed: int) -> Outcome:
-    return run_stream(pickle.loads(file.read_bytes()), settings, threshold, seed)  # written by this program
+def _run_from_file(file: Path, settings: Settings, threshold: int, seed: int, answers: int) -> Outcome:
+    return run_stream(pickle.loads(file.read_bytes()), settings, threshold, seed, answers)  # written by this program
 
 
 def run_batch(data: Data, settings: Settings, threshold: int) -> Measures:

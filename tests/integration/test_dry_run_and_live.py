@@ -24,7 +24,7 @@ from pipeline.store.assignments import assignments
 from pipeline.store.database import Database
 from pipeline.store.journal import entry_of
 from pipeline.topics import delete_topics, ensure_topics
-from pipeline.trial import Tried
+from pipeline.tried import Tried
 from tests.standins.space_stream import rows
 from tests.walk import ARCHIVE, Walk
 

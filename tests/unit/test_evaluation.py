@@ -11,7 +11,8 @@ import pytest
 
 from models import baselines
 from pipeline.errors import FatalError
-from pipeline.evaluation.streams import Data, for_stream, of_labels, read_data, run_batch, run_stream
+from pipeline.evaluation.reading import Data, read_data
+from pipeline.evaluation.streams import for_stream, of_labels, run_batch, run_stream
 from pipeline.settings import ClusterSettings, Settings
 from tests.standins.readers import word_reader
 from tests.unit.test_dry_run import TOPICS, word
@@ -67,3 +68,13 @@ def test_data_without_labels_is_refused(tmp_path: Path) -> None:
     path.write_text('{"id": "1", "text": "the export fails", "label": "noise"}\n')
     with pytest.raises(FatalError, match="no message with a label"):
         read_data(path, word_reader(), "noise", quietly)
+
+
+def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
+    path = tmp_path / "d.jsonl"
+    lines = ['{"text": "the export fails", "label": "export"}', "", '{"text": " "}', "[1]", '{"text": 7, "label": "x"}']
+    long = json.dumps({"text": "ab " * 20_000, "label": "export"})
+    path.write_text("\n".join([*lines, long, '{"text": "never ends", "label": "export"}']))
+    read = read_data(path, word_reader(), "noise", quietly)
+    assert read.left_out == {"blank lines": 1, "lines without a text": 3, "texts cut at 40,000 characters": 1}
+    assert read.gold == ["export"] * 3
