@@ -29,7 +29,7 @@ class Board:
 
     def add(self, groups: dict[str | None, int], held_by: str | None = None, *, ticket: bool = False) -> str:
         number = next(self._numbers)
-        refs = []
+        refs: list[MessageRef] = []
         for group, count in groups.items():
             for _ in range(count):
                 refs.append(MessageRef("data", f"{number}-{len(refs)}"))
