@@ -24,6 +24,7 @@ from pipeline.trackers.factory import new_tracker
 
 RETENTION_WARNING: Final = timedelta(days=30)
 """What is deleted at its source leaves Kafka only when retention ends."""
+_DURABLE: Final = ("fsync", "synchronous_commit")
 _DAY_MS: Final = 86_400_000
 
 
@@ -61,7 +62,7 @@ async def examine(settings: Settings) -> list[Finding]:
         schema = await _asked("database", lambda: _database(database))
         findings += schema
         findings.append(await in_daemon_thread(lambda: _model(settings)))
-        if all(finding.verdict is Verdict.GOOD for finding in schema):
+        if all(finding.verdict is not Verdict.BAD for finding in schema):
             findings += await _asked("languages", lambda: _languages(database, settings))
             findings += await _asked("corrections", lambda: _corrections(database, settings))
             findings += await _asked("tracker", lambda: in_daemon_thread(lambda: _tracker(settings)))
@@ -136,7 +137,14 @@ def _lags(lags: list[PartitionLag]) -> list[Finding]:
 async def _database(database: Database) -> list[Finding]:
     await require_schema(database)
     found, _ = await database.revision()
-    return [Finding("database", Verdict.GOOD, f"{database.url.render_as_string(hide_password=True)}, revision {found}")]
+    where = f"{database.url.render_as_string(hide_password=True)}, revision {found}"
+    server = await database.server_settings("server_version", *_DURABLE)
+    if not server:
+        return [Finding("database", Verdict.GOOD, where)]
+    if lossy := sorted(name for name in _DURABLE if server[name] == "off"):
+        detail = f"{where}; with {' and '.join(lossy)} off, a crash of the server loses what was acknowledged"
+        return [Finding("database", Verdict.WARNING, detail, "set it to on in postgresql.conf, or of this role")]
+    return [Finding("database", Verdict.GOOD, f"{where}, PostgreSQL {server['server_version']}")]
 
 
 def _model(settings: Settings) -> Finding:

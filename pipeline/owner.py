@@ -17,11 +17,14 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, Final, Protocol
 
+import structlog
+
 from models.clusterer import ClusterFit
 from pipeline import metrics
 from pipeline.dead import other_model
 from pipeline.doors import Arrival
 from pipeline.entries import Body, Commanded, Entry, Posted, Reacted, Ticked
+from pipeline.errors import RetriableError
 from pipeline.fitter import Fitter
 from pipeline.fold import SpaceState
 from pipeline.received import Received, Refusal
@@ -32,6 +35,8 @@ from pipeline.store.accounts import add_counts, offsets, repeated, save_reaction
 from pipeline.store.commands import save_commands
 from pipeline.store.database import Database
 from pipeline.store.spaces import MessageDetails, load_state, prefetch, save, space_model
+
+log = structlog.get_logger()
 
 QUIET: Final = timedelta(seconds=5)
 """What is on its way through the stages arrives within this time; only after it can a space be silent."""
@@ -169,8 +174,12 @@ class Owner:
 
     async def _give_back(self, space: str) -> None:
         held = self._held.pop(space)
-        async with self._database.write() as connection:
-            await leases.release(connection, space, held.epoch)
+        try:
+            async with self._database.write() as connection:
+                await leases.release(connection, space, held.epoch)
+        except RetriableError as exc:
+            # It runs out by itself; a worker that stops, or gives partitions back, need not wait for a database.
+            log.warning("lease not given back", space=space, reason=str(exc))
 
     async def _look_back(self) -> None:
         """Take up the spaces that this worker owned last and left unfitted: no signal may ever come to wake them."""

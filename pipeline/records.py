@@ -65,7 +65,8 @@ class EventType(StrEnum):
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_timedelta="float")
+    # JSON has no NaN and no infinity; PostgreSQL refuses a column of JSON that holds one.
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_timedelta="float", allow_inf_nan=False)
 
 
 class MessageData(_Frozen):
@@ -176,6 +177,8 @@ class Command(_Frozen):
             raise ValueError(f"{self.name} without a second cluster in `other`")
         if self.name is CommandName.SPLIT and not self.messages:
             raise ValueError("split without messages")
+        if any("\x00" in part or len(part) > ID_MAX_CHARS for ref in self.messages for part in ref):
+            raise ValueError("messages holds what names no message")
         if self.name is CommandName.RENAME and not (self.value or "").strip():
             raise ValueError("rename without a name in `value`")
         return self
@@ -189,10 +192,10 @@ class Kinds(_Frozen):
     question: float
     praise: float
     other: float
-    kind: str
+    kind: Annotated[str, StringConstraints(max_length=16, pattern=_NO_NUL)]
     """The acting decision: one of the five, or "unsure"."""
-    cues: tuple[str, ...] = ()
-    recipe: str | None = None
+    cues: tuple[Annotated[str, StringConstraints(pattern=_NO_NUL)], ...] = ()
+    recipe: Annotated[str, StringConstraints(max_length=64, pattern=_NO_NUL)] | None = None
     """Which classifier said so; one that learned from corrections ends with +c and their number."""
 
     def probabilities(self) -> tuple[float, float, float, float, float]:
@@ -203,9 +206,9 @@ class Kinds(_Frozen):
 class Origin(_Frozen):
     """Where in `community.events` a signal came from; accounting needs it, the fold does not."""
 
-    cluster: str = ""
-    partition: int
-    offset: int
+    cluster: Annotated[str, StringConstraints(max_length=64, pattern=_NO_NUL)] = ""
+    partition: Annotated[int, Field(ge=0, lt=2**31)]
+    offset: Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Signal(_Frozen):
@@ -214,8 +217,8 @@ class Signal(_Frozen):
     event: Event
     origin: Origin
     kinds: Kinds | None = None
-    language: str | None = None
-    model: str | None = None
+    language: Annotated[str, StringConstraints(max_length=16, pattern=_NO_NUL)] | None = None
+    model: Annotated[str, StringConstraints(max_length=255, pattern=_NO_NUL)] | None = None
     vector: str | None = None
     """Unit vector as base64 of little-endian float16, cast once in the embed stage and never again."""
 

@@ -28,7 +28,9 @@ def decode_wake_up(value: bytes) -> tuple[str, str]:
     try:
         fields = json.loads(value)
         space, cluster_id = str(fields["space"]), str(fields["cluster_id"])
-        f"{space}{cluster_id}".encode()  # half a surrogate pair is no name, and no database takes it
+        # Half a surrogate pair is no name, and no database takes it; nor does PostgreSQL take NUL.
+        if b"\x00" in f"{space}{cluster_id}".encode():
+            raise ValueError("NUL in a name")
         return space, cluster_id
     except (ValueError, TypeError, KeyError, RecursionError) as exc:
         raise SkippableError(f"not a wake-up of clusters.changed: {exc}") from exc

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
+from urllib.parse import quote
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
@@ -47,7 +48,35 @@ class KafkaSettings(_Section):
 class DatabaseSettings(_Section):
     """Where clusters, the journal and the ledger stand."""
 
-    url: SecretStr | None = Field(None, description="SQLAlchemy URL; unset: SQLite in the data directory")
+    url: SecretStr | None = Field(
+        None,
+        description="postgresql+asyncpg://USER:PASSWORD@HOST:5432/NAME, or sqlite+aiosqlite:///FILE; unset: SQLite in "
+        "the data directory",
+    )
+    password_file: Path | None = Field(
+        None, description="file that holds the password, where it is not to stand in the URL (a container's secret)"
+    )
+
+    def with_password(self) -> str | None:
+        """Return the URL with its password; FatalError when that stands in no file, or in two places."""
+        if self.url is None:
+            return None
+        url = self.url.get_secret_value()
+        if self.password_file is None:
+            return url
+        try:
+            password = self.password_file.read_text(encoding="utf-8").strip("\r\n")
+        except (OSError, UnicodeDecodeError) as exc:
+            reason = exc.strerror if isinstance(exc, OSError) else "not UTF-8"
+            raise FatalError(f"database.password_file {self.password_file} cannot be read: {reason}") from exc
+        scheme, _, rest = url.partition("://")
+        user, at, host = rest.partition("@")
+        if not at or ":" in user or not password:
+            raise FatalError(
+                "database.password_file goes with a database.url of the form postgresql+asyncpg://USER@HOST:5432/NAME, "
+                "and holds one line"
+            )
+        return f"{scheme}://{user}:{quote(password, safe='')}@{host}"
 
 
 class ModelSettings(_Section):
@@ -264,9 +293,7 @@ class Settings(BaseSettings):
     @property
     def database_url(self) -> str:
         """The database's URL with its password; never print it."""
-        if self.database.url is not None:
-            return self.database.url.get_secret_value()
-        return f"sqlite+aiosqlite:///{self.data_dir / 'groundswell.db'}"
+        return self.database.with_password() or f"sqlite+aiosqlite:///{self.data_dir / 'groundswell.db'}"
 
 
 def _strange_variables(settings: type[BaseSettings]) -> list[str]:

@@ -105,11 +105,9 @@ def build(stage: Stage, settings: Settings, bootstrap: str, instance: int) -> fa
 
 async def _check(database: Database) -> None:
     try:
-        found, needed = await database.revision()
+        await database.require_revision()
     finally:
         await database.close()
-    if found != needed:
-        raise FatalError(f"the database is at revision {found}, this release needs {needed}: run `groundswell migrate`")
 
 
 def _embedder(settings: Settings) -> SentenceEmbedder:

@@ -82,9 +82,7 @@ async def require_schema(database: Database) -> None:
             f"there is no database yet at {database.url.database}: `groundswell run` or `groundswell migrate` makes "
             f"it; `groundswell settings` shows where it is looked for"
         )
-    found, needed = await database.revision()
-    if found != needed:
-        raise FatalError(f"the database is at revision {found}, this release needs {needed}: run `groundswell migrate`")
+    await database.require_revision()
 
 
 def _exists(database: Database) -> bool:

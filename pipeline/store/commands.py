@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pipeline.entries import Commanded, Entry
 from pipeline.records import Command
 from pipeline.state import Effect
 from pipeline.store import schema
-from pipeline.store.statements import upsert
+from pipeline.store.statements import insert_missing, upsert
 
 if TYPE_CHECKING:
     from pipeline.doors import Arrival
@@ -61,10 +60,9 @@ async def save_commands(
     if not rows:
         return
     table = schema.commands
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     if fresh := [row for row in rows if row["seq"]]:
         await upsert(connection, table, fresh)
-    await connection.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
+    await insert_missing(connection, table, rows)
     undone = table.c.command_id.not_in(list(state.commands) or [""])
     await connection.execute(
         table.update().where(table.c.space == state.space, table.c.in_force, undone).values(in_force=False)

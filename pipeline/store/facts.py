@@ -67,9 +67,8 @@ async def cluster_facts(
         )
         .where(mine)
         .group_by(messages.c.platform)
-        .order_by(messages.c.platform)
     )
-    said = by_platform.all()
+    said = sorted(by_platform, key=lambda m: m.platform)  # databases sort by other alphabets
     if not said and row.merged_into is None:
         return None
     numbers = await _numbers(connection, space, [row.held_by, row.merged_into])

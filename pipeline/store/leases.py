@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Table, func, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pipeline.errors import RetriableError
 from pipeline.store import schema
+from pipeline.store.statements import insert_missing
 
 LEASE_S: Final = 30.0
 
@@ -37,9 +37,7 @@ async def acquire(connection: AsyncConnection, space: str, owner: str) -> int:
     """
     table = schema.leases
     # The row is made first, so that two first owners of a space wait for one another's lock on it.
-    await connection.execute(
-        _insert(connection, table).values(space=space, owner=owner, epoch=0, expires_at=0.0).on_conflict_do_nothing()
-    )
+    await insert_missing(connection, table, [{"space": space, "owner": owner, "epoch": 0, "expires_at": 0.0}])
     row = (await connection.execute(select(table).where(table.c.space == space).with_for_update())).one()
     now = await database_now(connection)
     if row.owner != owner and row.expires_at > now:
@@ -50,10 +48,6 @@ async def acquire(connection: AsyncConnection, space: str, owner: str) -> int:
         update(table).where(table.c.space == space).values(owner=owner, epoch=epoch, expires_at=now + LEASE_S)
     )
     return epoch
-
-
-def _insert(connection: AsyncConnection, table: Table) -> Any:
-    return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
 
 
 async def hold(connection: AsyncConnection, space: str, epoch: int) -> None:

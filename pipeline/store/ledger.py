@@ -20,14 +20,13 @@ from enum import StrEnum
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Row, and_, delete, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pipeline.decide import ClusterFacts, Decision
 from pipeline.records import MessageRef
 from pipeline.state import Status
 from pipeline.store import schema
-from pipeline.store.statements import upsert
+from pipeline.store.statements import insert_into, insert_missing, storable, upsert
 from pipeline.trackers.port import IssueDraft, IssueRef
 
 Ticket = Row[Any]
@@ -60,7 +59,8 @@ async def ticket(connection: AsyncConnection, space: str, cluster_id: str) -> Ro
 async def inherit(connection: AsyncConnection, space: str, cluster_id: str) -> Ticket | None:
     """Move the oldest ticket of the clusters that merged into this one over to it; None when there is none.
 
-    One whose create has no known outcome moves too: its label goes with it, and is what it is searched for by.
+    One whose create has no known outcome moves too, when no other has an issue: its label goes with it, and is what it
+    is searched for by.
     """
     table, clusters = schema.tickets, schema.clusters
     query = (
@@ -71,7 +71,7 @@ async def inherit(connection: AsyncConnection, space: str, cluster_id: str) -> T
             clusters.c.merged_into == cluster_id,
             table.c.state.in_([TicketState.OPEN, *UNSETTLED]),
         )
-        .order_by(table.c.opened_at, table.c.cluster_id)
+        .order_by(table.c.opened_at.nulls_last(), table.c.cluster_id)
         .limit(1)
     )
     heir_of = (await connection.execute(query)).scalar_one_or_none()
@@ -112,8 +112,7 @@ async def reserve(
         "problem": None,
         "finds": 0,
     }
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(table).values(values)
+    statement = insert_into(connection, table).values({name: storable(value) for name, value in values.items()})
     again = statement.on_conflict_do_update(
         index_elements=["space", "cluster_id"],
         set_={name: statement.excluded[name] for name in values if name not in {"space", "cluster_id"}},
@@ -195,10 +194,8 @@ async def intend_quotes(connection: AsyncConnection, space: str, cluster_id: str
 
     Of a message that is there already the old revision stays: it may be all that was ever written.
     """
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     if quoted:
-        statement = dialect.insert(schema.quotes).on_conflict_do_nothing()
-        await connection.execute(statement, _quote_rows(space, cluster_id, quoted))
+        await insert_missing(connection, schema.quotes, _quote_rows(space, cluster_id, quoted))
 
 
 async def note_comment(
@@ -316,7 +313,8 @@ async def _set(
 ) -> bool:
     """Change a row, when `condition` holds of it still."""
     table = schema.tickets
-    statement = update(table).where(table.c.space == space, table.c.cluster_id == cluster_id).values(**values)
+    clean = {name: storable(value) for name, value in values.items()}
+    statement = update(table).where(table.c.space == space, table.c.cluster_id == cluster_id).values(**clean)
     if condition is not None:
         statement = statement.where(condition)
     return (await connection.execute(statement)).rowcount == 1

@@ -76,12 +76,11 @@ async def talks(
         )
         .where(messages.c.space == space, messages.c.status == Status.CLUSTERED)
         .group_by(messages.c.cluster_id, messages.c.platform)
-        .order_by(messages.c.platform)
     )
     async with reading(database) as connection:
         rows = (await connection.execute(query)).all()
         voices: dict[str, list[tuple[str, int, int, datetime, datetime]]] = {}
-        for v in await connection.execute(by_platform):
+        for v in sorted(await connection.execute(by_platform), key=lambda v: v.platform):
             voices.setdefault(v.cluster_id, []).append((v.platform, v.said, v.people, v.first_at, v.last_at))
         found = []
         for row in rows:

@@ -20,12 +20,29 @@ async def upsert(
     connection: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]], newest_by: str | None = None
 ) -> None:
     """Insert `rows`, or overwrite those whose primary key is there and whose `newest_by`, if given, is not newer."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(table)
+    statement = insert_into(connection, table)
     keys = [column.name for column in table.primary_key]
     values = {name: statement.excluded[name] for name in rows[0] if name not in keys}
     newer = None if newest_by is None else table.c[newest_by] <= statement.excluded[newest_by]
     await connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values, where=newer), list(rows))
+
+
+def insert_into(connection: AsyncConnection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """Return an INSERT that can be told what to do `on_conflict_…`, in the database's own dialect."""
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+async def insert_missing(connection: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert those of `rows` whose key is not there; the others stay as they are."""
+    await connection.execute(insert_into(connection, table).on_conflict_do_nothing(), list(rows))
+
+
+def storable(value: Any) -> Any:
+    """Return a text as every database takes it, what is no text as it is.
+
+    A tracker's answer may hold NUL, or half a surrogate pair.
+    """
+    return value.encode("utf-8", "replace").decode().replace("\x00", "") if isinstance(value, str) else value
 
 
 def naming(platform: Column[Any], message_id: Column[Any], refs: Iterable[MessageRef]) -> Iterator[ColumnElement[bool]]:

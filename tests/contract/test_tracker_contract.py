@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from pipeline.trackers.port import Tracker
     from tests.standins.jira_state import Flavour
+    from tests.standins.postgres import PostgresCluster
 
 DRAFT = IssueDraft(
     summary="Login loops after update",
@@ -114,13 +115,17 @@ def jira_bench(flavour: Flavour) -> Iterator[JiraBench]:
         assert JiraSpec.load(path).violations(server.exchanges) == []
 
 
-@pytest.fixture(params=["local", "cloud", "datacenter"])
+@pytest.fixture(params=["local", "local on postgresql", "cloud", "datacenter"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    if request.param != "local":
+    if not request.param.startswith("local"):
         with jira_bench(request.param) as one:
             yield one
         return
-    tracker = LocalTracker(f"sqlite+aiosqlite:///{tmp_path / 'groundswell.db'}")
+    if request.param == "local":
+        tracker = LocalTracker(f"sqlite+aiosqlite:///{tmp_path / 'groundswell.db'}")
+    else:
+        cluster: PostgresCluster = request.getfixturevalue("postgres")
+        tracker = LocalTracker(cluster.url(cluster.create()))
     tracker.ensure()
     yield LocalBench(tracker)
     tracker.close()

@@ -13,12 +13,14 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline.errors import FatalError, RetriableError
-from pipeline.trackers import local
+from pipeline.trackers import local_engines
 from pipeline.trackers.local import LocalTracker
 from pipeline.trackers.port import IssueDraft
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.standins.postgres import PostgresCluster
 
 DRAFT = IssueDraft("Login loops", "- 12 people", "complaint", "c0ffee")
 
@@ -63,7 +65,7 @@ def test_a_locked_database_is_worth_another_try(
     file: Path, tracker: LocalTracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tracker.close()
-    monkeypatch.setattr(local, "BUSY_TIMEOUT_S", 0)
+    monkeypatch.setattr(local_engines, "BUSY_TIMEOUT_S", 0)
     other = sqlite3.connect(file, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
 
@@ -83,7 +85,8 @@ def test_an_update_waits_for_another_writer_and_sees_what_it_wrote(file: Path, t
         if statement.startswith(("BEGIN IMMEDIATE", "UPDATE")):
             waiting.set()
 
-    sa.event.listen(tracker._engine, "before_cursor_execute", on_statement)
+    assert isinstance(tracker._engine, local_engines.FileEngine)
+    sa.event.listen(tracker._engine.engine, "before_cursor_execute", on_statement)
     other = sqlite3.connect(file, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     other.execute("""UPDATE local_issues SET labels = '["c0ffee", "by-hand"]'""")
@@ -131,12 +134,35 @@ def test_a_file_that_is_no_database_is_a_problem(file: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("url", ["postgresql+asyncpg://u:secret@db/groundswell", "postgresql://db/x"])
-def test_postgresql_is_refused_with_a_reason(url: str) -> None:
-    with pytest.raises(FatalError, match="needs SQLite for now") as caught:
-        LocalTracker(url)
+def test_on_a_server_workers_wait_for_one_another(postgres: PostgresCluster) -> None:
+    """Each update reads the labels and writes them back: none is lost."""
+    url = postgres.url(postgres.create())
+    one = LocalTracker(url)
+    one.create(DRAFT)
 
-    assert "secret" not in str(caught.value)
+    def update(worker: int) -> None:
+        own = LocalTracker(url)
+        for number in range(10):
+            own.update("1", replace(DRAFT, labels=(f"by-{worker}-{number}",)))
+        own.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(update, range(4)))
+
+    state = one.read("1")
+    assert state is not None
+    assert set(state.labels) == {"c0ffee", *(f"by-{worker}-{number}" for worker in range(4) for number in range(10))}
+    one.close()
+
+
+def test_a_server_that_is_away_is_worth_another_try_and_its_password_is_not_shown() -> None:
+    tracker = LocalTracker("postgresql+asyncpg://u:secret@127.0.0.1:1/groundswell")
+
+    with pytest.raises(RetriableError, match="cannot reach") as caught:
+        tracker.create(DRAFT)
+
+    assert "secret" not in f"{caught.value} {tracker!r} {tracker.check()}"
+    tracker.close()
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite+aiosqlite:///:memory:"])

@@ -1,4 +1,4 @@
-"""A space moved to another model, on real SQLite, with real models: ids, decisions and texts come along."""
+"""A space moved to another model, on real databases, with real models: ids, decisions and texts come along."""
 
 from __future__ import annotations
 
@@ -88,7 +88,6 @@ def owner_of(database: Database) -> Owner:
 
 async def told(database: Database, reader: Reader) -> dict[str, str]:
     """Tell a space of three topics, with decisions; return topic → cluster."""
-    await database.migrate()
     owner = owner_of(database)
     await owner.take(received(posts(reader, range(90))))
     await owner.tick()
@@ -128,10 +127,10 @@ async def moved(database: Database, reader: Reader, cache: Path, said: list[str]
 
 
 async def test_a_space_goes_over_to_a_model_of_another_length_under_its_old_ids(
-    readers: tuple[Reader, Reader], tmp_path: Path
+    readers: tuple[Reader, Reader], database_url: str, tmp_path: Path
 ) -> None:
     old, new = readers
-    database = Database(f"sqlite+aiosqlite:///{tmp_path / 'space.db'}")
+    database = Database(database_url)
     found = await told(database, old)
     before = {row.cluster_id: row for row in await rows(database, schema.clusters)}
     versions = max(row.version for row in before.values())
@@ -180,10 +179,10 @@ async def test_a_space_goes_over_to_a_model_of_another_length_under_its_old_ids(
 
 
 async def test_a_killed_rebuild_goes_on_where_it_was_and_a_live_owner_is_not_robbed(
-    readers: tuple[Reader, Reader], tmp_path: Path
+    readers: tuple[Reader, Reader], database_url: str, tmp_path: Path
 ) -> None:
     old, new = readers
-    database = Database(f"sqlite+aiosqlite:///{tmp_path / 'space.db'}")
+    database = Database(database_url)
     await told(database, old)
     owner = owner_of(database)
     await owner.take(received(posts(old, [120])))
@@ -204,8 +203,8 @@ async def test_a_killed_rebuild_goes_on_where_it_was_and_a_live_owner_is_not_rob
     await database.close()
 
 
-async def test_check_finds_what_repair_mends(readers: tuple[Reader, Reader], tmp_path: Path) -> None:
-    database = Database(f"sqlite+aiosqlite:///{tmp_path / 'space.db'}")
+async def test_check_finds_what_repair_mends(readers: tuple[Reader, Reader], database_url: str) -> None:
+    database = Database(database_url)
     found = await told(database, readers[0])
     assert not (await rebuild.check(database, SPACE, SETTINGS)).any
     async with database.write() as connection:
@@ -224,8 +223,10 @@ async def test_check_finds_what_repair_mends(readers: tuple[Reader, Reader], tmp
     await database.close()
 
 
-async def test_people_who_were_erased_stay_erased(readers: tuple[Reader, Reader], tmp_path: Path) -> None:
-    database = Database(f"sqlite+aiosqlite:///{tmp_path / 'space.db'}")
+async def test_people_who_were_erased_stay_erased(
+    readers: tuple[Reader, Reader], database_url: str, tmp_path: Path
+) -> None:
+    database = Database(database_url)
     await told(database, readers[0])
     owner = owner_of(database)
     data = MessageData(platform="discord", message_id="m4")

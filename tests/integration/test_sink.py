@@ -24,8 +24,8 @@ LABEL = issue_label(SPACE, "c1")
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    one = await World(tmp_path / "groundswell.db").begin()
+async def world(database_url: str) -> AsyncIterator[World]:
+    one = await World(database_url).begin()
     await one.cluster("c1")
     yield one
     await one.database.close()

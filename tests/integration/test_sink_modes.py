@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,8 +26,8 @@ from tests.standins.space_stream import DIMENSIONS, SMALL, T0, clusterer, near
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    one = await World(tmp_path / "groundswell.db").begin()
+async def world(database_url: str) -> AsyncIterator[World]:
+    one = await World(database_url).begin()
     await one.cluster("c1")
     yield one
     await one.database.close()
@@ -147,9 +146,9 @@ async def test_a_cluster_that_nobody_is_in_or_that_is_not_there_is_nothing(world
     assert await sink.consider("elsewhere", "c1") is None
 
 
-async def test_the_owners_own_cluster_becomes_a_ticket_that_follows_its_messages(tmp_path: Path) -> None:
+async def test_the_owners_own_cluster_becomes_a_ticket_that_follows_its_messages(database_url: str) -> None:
     """The whole way through the store: `Owner` folds, the sink files, a deletion reaches the comment."""
-    world = await World(tmp_path / "owned.db").begin()
+    world = await World(database_url).begin()
     settings = replace(SMALL, raid_authors=99)
     owner = Owner("one", world.database, settings, InlineFitter(clusterer()))
     rng = np.random.default_rng(7)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -15,8 +14,8 @@ from tests.standins.sink_world import SPACE, TEXTS, World, comments, jira
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    one = await World(tmp_path / "groundswell.db").begin()
+async def world(database_url: str) -> AsyncIterator[World]:
+    one = await World(database_url).begin()
     await one.cluster("c1")
     yield one
     await one.database.close()

@@ -1,4 +1,4 @@
-"""The world that the sink's tests share: a SQLite file with clusters in it, a tracker, and a worker to be killed."""
+"""The world that the sink's tests share: a database with clusters in it, a tracker, and a worker to be killed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ TEXTS = (
 class World:
     """A space, written as the owner writes it: with `spaces.save`, only without a fold."""
 
-    path: Path
+    url: str
+    """Of a migrated database."""
     database: Database = field(init=False)
     state: SpaceState = field(init=False)
     members: dict[str, Member] = field(default_factory=dict)
@@ -62,19 +63,13 @@ class World:
         self.state.now = START
 
     @property
-    def url(self) -> str:
-        """The database's URL."""
-        return f"sqlite+aiosqlite:///{self.path}"
-
-    @property
     def now(self) -> datetime:
         """The space's clock."""
         assert self.state.now is not None
         return self.state.now
 
     async def begin(self) -> World:
-        """Make the tables and the space."""
-        await self.database.migrate()
+        """Make the space."""
         await self._save(Changes())
         return self
 
@@ -205,7 +200,7 @@ class World:
         return Sink(self.database, tracker, settings, mode, patience=timedelta(seconds=patience_s))
 
     def local(self) -> LocalTracker:
-        """Return the local tracker in the same file."""
+        """Return the local tracker in the same database."""
         tracker = LocalTracker(self.url)
         tracker.ensure()
         return tracker
@@ -265,7 +260,7 @@ def start(
     settings = None if server is None else server.settings(label_prefix="")
     context = get_context("forkserver")  # one process pays for the imports; the others are forked from it
     context.set_forkserver_preload([__name__])
-    worker = context.Process(target=_run, args=(world.path, list(clusters), settings, step, go))
+    worker = context.Process(target=_run, args=(world.url, list(clusters), settings, step, go))
     worker.start()
     return worker
 
@@ -276,14 +271,14 @@ async def ended(worker: BaseProcess) -> int | None:
     return worker.exitcode
 
 
-def _run(path: Path, clusters: list[str], settings: JiraSettings | None, step: str | None, go: Path | None) -> None:
-    asyncio.run(_work(path, clusters, settings, step, go))
+def _run(url: str, clusters: list[str], settings: JiraSettings | None, step: str | None, go: Path | None) -> None:
+    asyncio.run(_work(url, clusters, settings, step, go))
 
 
 async def _work(
-    path: Path, clusters: list[str], settings: JiraSettings | None, step: str | None, go: Path | None
+    url: str, clusters: list[str], settings: JiraSettings | None, step: str | None, go: Path | None
 ) -> None:
-    world = World(path)
+    world = World(url)
     inner: LocalTracker | JiraTracker = world.local() if settings is None else JiraTracker(settings)
     if settings is not None:
         inner.search_lag_s = (0.0, 0.1, 0.2)

@@ -26,6 +26,7 @@ from pipeline.cli.running import StageName
 from pipeline.cli.screen import plain, print_json, shown, table
 from pipeline.demo import own_settings
 from pipeline.settings import STAGES, Stage
+from tests.standins.postgres import PASSWORD, PostgresCluster
 
 COMMANDS = [
     ["demo"],
@@ -180,6 +181,26 @@ def test_migrate_then_read_an_empty_space(groundswell: Run) -> None:
     code, _, err = groundswell("why", "7")
     assert code == 1
     assert "no cluster '7' in space default (it has none yet)" in err
+
+
+def test_a_server_s_database_is_migrated_by_hand_and_checked(groundswell: Run, postgres: PostgresCluster) -> None:
+    name = postgres.create("template0")
+    there = {"GROUNDSWELL_DATABASE__URL": postgres.url(name)}
+    code, _, err = groundswell("tickets", **there)
+    assert code == 1
+    assert "is at revision None" in err
+    assert "groundswell migrate" in err
+    assert "from revision none" in groundswell("migrate")[1]
+    assert json.loads(groundswell("tickets", "--json")[1]) == []
+    _, out, _ = groundswell("check")
+    said = " ".join(out.split())
+    assert "with fsync and synchronous_commit off, a crash of the server loses what was acknowledged" in said
+    assert "the model serves en" in said
+    assert PASSWORD not in out + groundswell("settings")[1]
+    code, _, err = groundswell("tickets", GROUNDSWELL_DATABASE__URL=postgres.url(name, password="guessed"))
+    assert code == 1
+    assert "correct the password" in err
+    postgres.drop(name)
 
 
 def test_check_is_red_with_remedies_where_nothing_was_started(groundswell: Run) -> None:

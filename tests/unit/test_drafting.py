@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -17,8 +16,8 @@ OPEN = Decision(Action.OPEN, "people", "4 people within 30 days, 3 needed")
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    one = await World(tmp_path / "groundswell.db").begin()
+async def world(database_url: str) -> AsyncIterator[World]:
+    one = await World(database_url).begin()
     yield one
     await one.database.close()
 

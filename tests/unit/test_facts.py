@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,8 +22,8 @@ WINDOW = timedelta(days=30)
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    one = await World(tmp_path / "groundswell.db").begin()
+async def world(database_url: str) -> AsyncIterator[World]:
+    one = await World(database_url).begin()
     await one.cluster("c1", people=0)
     yield one
     await one.database.close()

@@ -1,12 +1,10 @@
-"""The owner on real SQLite: batch edges, restarts and evictions change nothing."""
+"""The owner on real databases: batch edges, restarts and evictions change nothing."""
 
 from __future__ import annotations
 
 import asyncio
-import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,27 +37,7 @@ from tests.standins.space_stream import (
 )
 
 LENGTH = 200
-
-
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("template") / "groundswell.db"
-
-    async def make() -> None:
-        database = Database(f"sqlite+aiosqlite:///{path}")
-        await database.migrate()
-        await database.close()
-
-    asyncio.run(make())
-    return path
-
-
-def copy_of(template: Path, folder: Path) -> Database:
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("space.db*"):
-        old.unlink()
-    shutil.copy(template, folder / "space.db")
-    return Database(f"sqlite+aiosqlite:///{folder / 'space.db'}")
+NewUrl = Callable[[], str]
 
 
 def new_owner(database: Database) -> Owner:
@@ -87,13 +65,13 @@ EDGES = st.lists(st.integers(1, LENGTH), max_size=40)
 @example(seed=7, edges=[], restarts=frozenset())
 @given(seed=st.integers(0, 2**16), edges=EDGES, restarts=st.frozensets(st.integers(1, LENGTH), max_size=6))
 def test_batch_edges_and_restarts_change_nothing(
-    template: Path, tmp_path: Path, seed: int, edges: list[int], restarts: frozenset[int]
+    new_database_url: NewUrl, seed: int, edges: list[int], restarts: frozenset[int]
 ) -> None:
     stream = Stream(seed).run(LENGTH)
     expected = of_state(stream.oracle.state)
 
     async def run() -> None:
-        database = copy_of(template, tmp_path)
+        database = Database(new_database_url())
         owner = await feed(database, stream.arrivals, edges, restarts)
         members, clusters = await tables(database, SMALL)
         owner.close()
@@ -106,11 +84,11 @@ def test_batch_edges_and_restarts_change_nothing(
 
 @EXAMPLES
 @given(seed=st.integers(0, 2**16), edges=EDGES)
-def test_the_journal_read_back_folds_to_the_tables(template: Path, tmp_path: Path, seed: int, edges: list[int]) -> None:
+def test_the_journal_read_back_folds_to_the_tables(new_database_url: NewUrl, seed: int, edges: list[int]) -> None:
     stream = Stream(seed, forgetting=False).run(LENGTH)
 
     async def run() -> None:
-        database = copy_of(template, tmp_path)
+        database = Database(new_database_url())
         owner = await feed(database, stream.arrivals, edges)
         vectors = {row.seq: np.frombuffer(row.vector, "<f2") for row in await rows(database, schema.vectors)}
         state = SpaceState(SPACE, SMALL)
@@ -158,8 +136,8 @@ def story(order: str) -> list[Arrival]:
 
 @pytest.mark.parametrize("together", [True, False], ids=["one batch", "a batch each"])
 @pytest.mark.parametrize("order", ["mrd", "dmr", "mdrd", "dd", "rmd", "mrdm", "mra", "amr", "maa", "mram", "rda"])
-async def test_what_was_erased_leaves_nothing(template: Path, tmp_path: Path, order: str, together: bool) -> None:  # noqa: FBT001
-    database = copy_of(template, tmp_path)
+async def test_what_was_erased_leaves_nothing(new_database_url: NewUrl, order: str, together: bool) -> None:  # noqa: FBT001
+    database = Database(new_database_url())
     arrivals = story(order)
     owner = await feed(database, arrivals, [] if together else range(len(arrivals)))
     content = await everything(database)
@@ -175,8 +153,8 @@ async def test_what_was_erased_leaves_nothing(template: Path, tmp_path: Path, or
     await database.close()
 
 
-async def test_a_newer_reaction_is_not_overwritten_by_an_older_one(template: Path, tmp_path: Path) -> None:
-    database = copy_of(template, tmp_path)
+async def test_a_newer_reaction_is_not_overwritten_by_an_older_one(new_database_url: NewUrl) -> None:
+    database = Database(new_database_url())
     stream = Stream(0)
     data = {"platform": "discord", "message_id": "m1", "author": "bob", "emoji": "x"}
     stream.add(stream.signal(EventType.REACTION_SET, data | {"present": False}, T0 + timedelta(hours=1)))
@@ -188,8 +166,8 @@ async def test_a_newer_reaction_is_not_overwritten_by_an_older_one(template: Pat
 
 
 @pytest.mark.parametrize("length", [60, 120])
-async def test_every_arrival_is_accounted_for(template: Path, tmp_path: Path, length: int) -> None:
-    database = copy_of(template, tmp_path)
+async def test_every_arrival_is_accounted_for(new_database_url: NewUrl, length: int) -> None:
+    database = Database(new_database_url())
     stream = Stream(5).run(length)
     owner = await feed(database, stream.arrivals, range(0, length, 7))
     (account,) = await rows(database, schema.accounts)
@@ -201,9 +179,9 @@ async def test_every_arrival_is_accounted_for(template: Path, tmp_path: Path, le
     await database.close()
 
 
-async def test_a_fit_lost_in_a_restart_is_begun_again(template: Path, tmp_path: Path) -> None:
+async def test_a_fit_lost_in_a_restart_is_begun_again(new_database_url: NewUrl) -> None:
     """Where a fit was in flight: nothing is lost, the fit follows the next entry, the clusters come a little later."""
-    database = copy_of(template, tmp_path)
+    database = Database(new_database_url())
     stream = Stream(3)
     while stream.oracle.state.fit is None:
         stream.add(stream.post())
@@ -222,9 +200,9 @@ async def test_a_fit_lost_in_a_restart_is_begun_again(template: Path, tmp_path: 
     await database.close()
 
 
-async def test_what_a_restart_left_unfitted_is_fitted_without_a_signal(template: Path, tmp_path: Path) -> None:
+async def test_what_a_restart_left_unfitted_is_fitted_without_a_signal(new_database_url: NewUrl) -> None:
     """The archive was at its end when the worker stopped: nothing comes any more that would wake the space."""
-    database = copy_of(template, tmp_path)
+    database = Database(new_database_url())
     stream = Stream(3)
     while (request := stream.oracle.state.fit) is None or request.seen < SMALL.idle_min_new:
         stream.add(stream.post())
@@ -247,8 +225,8 @@ async def test_what_a_restart_left_unfitted_is_fitted_without_a_signal(template:
     await database.close()
 
 
-async def test_another_owner_waits_and_a_fenced_one_writes_nothing(template: Path, tmp_path: Path) -> None:
-    database = copy_of(template, tmp_path)
+async def test_another_owner_waits_and_a_fenced_one_writes_nothing(new_database_url: NewUrl) -> None:
+    database = Database(new_database_url())
     stream = Stream(1).run(30)
     first = new_owner(database)
     await first.take(received(stream.arrivals[:10]))
@@ -278,9 +256,9 @@ async def test_another_owner_waits_and_a_fenced_one_writes_nothing(template: Pat
 
 
 @pytest.mark.parametrize("restart", [False, True])
-async def test_a_message_of_another_model_is_refused_by_name(template: Path, tmp_path: Path, restart: bool) -> None:  # noqa: FBT001
+async def test_a_message_of_another_model_is_refused_by_name(new_database_url: NewUrl, restart: bool) -> None:  # noqa: FBT001
     """Of the same length, too: two models of 384 numbers have nothing in common."""
-    database = copy_of(template, tmp_path)
+    database = Database(new_database_url())
     stream = Stream(1)
     stream.add(stream.post())
     owner = await feed(database, stream.arrivals, [])
@@ -296,8 +274,8 @@ async def test_a_message_of_another_model_is_refused_by_name(template: Path, tmp
     await database.close()
 
 
-async def test_two_models_in_a_space_without_a_fit_are_refused(template: Path, tmp_path: Path) -> None:
-    database = copy_of(template, tmp_path)
+async def test_two_models_in_a_space_without_a_fit_are_refused(new_database_url: NewUrl) -> None:
+    database = Database(new_database_url())
     stream = Stream(1)
     stream.add(stream.post())
     alien = stream.post().model_copy(update={"vector": pack_vector(np.ones(5, np.float32))})
@@ -310,11 +288,11 @@ async def test_two_models_in_a_space_without_a_fit_are_refused(template: Path, t
     await database.close()
 
 
-async def test_silence_is_the_same_live_and_in_an_archive(template: Path, tmp_path: Path) -> None:
+async def test_silence_is_the_same_live_and_in_an_archive(new_database_url: NewUrl) -> None:
     """What a tick does once the wall clock says so, the next arrival does when the event times say so."""
     tables_of = {}
     for name in ("live", "archive"):
-        database = copy_of(template, tmp_path / name)
+        database = Database(new_database_url())
         stream = Stream(5)
         early, late = [stream.post() for _ in range(16)], stream.post()
         owner = new_owner(database)
@@ -337,9 +315,9 @@ async def test_silence_is_the_same_live_and_in_an_archive(template: Path, tmp_pa
     assert len(tables_of["live"][1]) > 0
 
 
-async def test_a_tick_leaves_a_fit_alone_that_messages_will_apply(template: Path, tmp_path: Path) -> None:
+async def test_a_tick_leaves_a_fit_alone_that_messages_will_apply(new_database_url: NewUrl) -> None:
     """Speed changes no result: only a silence applies a fit before the entry that it is due at."""
-    database = copy_of(template, tmp_path)
+    database = Database(new_database_url())
     stream = Stream(3)
     while stream.oracle.state.fit is None:
         stream.add(stream.post())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -18,9 +17,8 @@ from tests.standins.space_stream import rows
 
 
 @pytest_asyncio.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    one = Database(f"sqlite+aiosqlite:///{tmp_path / 'groundswell.db'}")
-    await one.migrate()
+async def database(database_url: str) -> AsyncIterator[Database]:
+    one = Database(database_url)
     yield one
     await one.close()
 
@@ -96,7 +94,7 @@ def test_a_wake_up_comes_back() -> None:
     assert decode_wake_up(wake_up(outbox.Note(1, "spacé", "c", 4))) == ("spacé", "c")
 
 
-@pytest.mark.parametrize("value", [b"", b"{", b"[]", b"{}", b"\xff", b"7", b"[" * 100_000, b'{"space": "\\ud800", "cluster_id": "c"}'])  # fmt: skip # noqa: E501
+@pytest.mark.parametrize("value", [b"", b"{", b"[]", b"{}", b"\xff", b"7", b"[" * 100_000, b'{"space": "\\ud800", "cluster_id": "c"}', b'{"space": "s", "cluster_id": "\\u0000"}'])  # fmt: skip # noqa: E501
 def test_no_wake_up(value: bytes) -> None:
     with pytest.raises(SkippableError):
         decode_wake_up(value)

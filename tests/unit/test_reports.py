@@ -29,9 +29,8 @@ LOGIN, DARK, MERGED = "a" * 16, "b" * 16, "c" * 16
 
 
 @pytest_asyncio.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    one = Database(f"sqlite+aiosqlite:///{tmp_path / 'groundswell.db'}")
-    await one.migrate()
+async def database(database_url: str) -> AsyncIterator[Database]:
+    one = Database(database_url)
     yield one
     await one.close()
 

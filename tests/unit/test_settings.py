@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from pipeline.errors import FatalError
 from pipeline.settings import Settings, settings_file, sources
+from pipeline.store.database import Database, checked_url
 from pipeline.trackers.factory import new_tracker
 from pipeline.trackers.local import LocalTracker
 
@@ -22,6 +23,56 @@ def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in list(__import__("os").environ):
         if name.startswith("GROUNDSWELL_"):
             monkeypatch.delenv(name)
+
+
+SERVER = "postgresql+asyncpg://ann@db:5433/groundswell?ssl=require"
+
+
+def test_a_password_may_stand_in_a_file_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "password").write_text("a/b@c:é\n", encoding="utf-8")
+    monkeypatch.setenv("GROUNDSWELL_DATABASE__URL", SERVER)
+    monkeypatch.setenv("GROUNDSWELL_DATABASE__PASSWORD_FILE", str(tmp_path / "password"))
+
+    settings = Settings.load()
+
+    url = checked_url(settings.database_url)
+    assert (url.username, url.password, url.host, url.port) == ("ann", "a/b@c:é", "db", 5433)
+    assert "a/b" not in repr(settings) + repr(Database(settings.database_url)) + str(sources(settings))
+    (tmp_path / "password").unlink()
+    with pytest.raises(FatalError, match=r"password_file .*password cannot be read: No such file"):
+        _ = settings.database_url
+
+
+@pytest.mark.parametrize("url", ["postgresql+asyncpg://ann:two@db/x", "postgresql+asyncpg://db/x"])
+def test_a_password_file_goes_with_a_user_and_no_other_password(tmp_path: Path, url: str) -> None:
+    (tmp_path / "password").write_text(SECRET)
+    settings = Settings.load(database={"url": url, "password_file": tmp_path / "password"})
+    with pytest.raises(FatalError, match="of the form") as caught:
+        _ = settings.database_url
+    assert SECRET not in str(caught.value)
+    assert "two" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        (f"mysql://u:{SECRET}@db/x", "names mysql: what is served is"),
+        (f"u:{SECRET}", "cannot be read"),
+        (f"postgresql://u:{SECRET}@db:port/x", "cannot be read"),
+        (f"postgresql://u:{SECRET}@db", "names a server and no database"),
+        (f"postgresql://u:{SECRET}@db/x?foo=1", "an option foo, which is not known"),
+    ],
+)
+def test_a_database_of_no_use_is_refused_without_its_password(url: str, words: str) -> None:
+    with pytest.raises(FatalError, match=words) as caught:
+        Database(url)
+    assert SECRET not in f"{caught.value}{caught.value.__cause__}"
+
+
+def test_common_spellings_of_a_database_are_understood() -> None:
+    for url in ("postgres://ann@db/x?sslmode=require", "postgresql+psycopg2://ann@db/x?ssl=require"):
+        assert str(checked_url(url)) == "postgresql+asyncpg://ann@db/x?ssl=require"
+    assert str(checked_url("sqlite:////data/x.db")) == "sqlite+aiosqlite:////data/x.db"
 
 
 @pytest.fixture

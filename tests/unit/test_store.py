@@ -1,9 +1,8 @@
-"""Leases, the journal's rows and upserts, on real SQLite."""
+"""Leases, the journal's rows and upserts, on real databases."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,9 +21,8 @@ from tests.standins.space_stream import SPACE, T0, rows
 
 
 @pytest_asyncio.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    one = Database(f"sqlite+aiosqlite:///{tmp_path / 'groundswell.db'}")
-    await one.migrate()
+async def database(database_url: str) -> AsyncIterator[Database]:
+    one = Database(database_url)
     yield one
     await one.close()
 

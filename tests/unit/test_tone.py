@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,9 +22,8 @@ GLAD, ANGRY = [0.1, 0.0, 0.0, 0.9, 0.0], [0.9, 0.0, 0.0, 0.1, 0.0]
 
 
 @pytest_asyncio.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    one = Database(f"sqlite+aiosqlite:///{tmp_path / 'groundswell.db'}")
-    await one.migrate()
+async def database(database_url: str) -> AsyncIterator[Database]:
+    one = Database(database_url)
     yield one
     await one.close()
 
