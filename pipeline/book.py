@@ -35,10 +35,14 @@ class Book:
 
     newest: MessageRef | None = None
     """The message that came last."""
+    oldest: datetime | None = None
+    """When the earliest message was posted."""
     _places: dict[MessageRef, str | None] = field(default_factory=dict)
     _said: dict[MessageRef, tuple[tuple[str, str], datetime]] = field(default_factory=dict)
     _members: dict[str, dict[MessageRef, None]] = field(default_factory=dict)
     _merged: dict[str, str] = field(default_factory=dict)
+    _days: dict[str, Counter[int]] = field(default_factory=dict)
+    """Cluster → day → messages."""
 
     @property
     def posted(self) -> int:
@@ -64,6 +68,24 @@ class Book:
         said = [self._said[ref] for ref in self._members.get(cluster_id, ())]
         last = max((at for _, at in said), default=None)
         return len({author for author, at in said if last is not None and at > last - window})
+
+    def said(self, cluster_id: str) -> list[tuple[tuple[str, str], datetime]]:
+        """Return who said something in a cluster, (platform, author), and when."""
+        return [self._said[ref] for ref in self._members.get(cluster_id, ())]
+
+    def lately(self, cluster_id: str, window: timedelta, newest: datetime | None) -> int:
+        """Return at least as many messages as a cluster has in the `window` before its newest; cheap.
+
+        Parameters
+        ----------
+        newest : datetime or None
+            Of messages that are not in the book yet.
+        """
+        days = self._days.get(cluster_id, Counter())
+        last = max((day for day, count in days.items() if count), default=0)
+        if newest is not None:
+            last = max(last, newest.toordinal())
+        return sum(days[last - back] for back in range(window.days + 2))
 
     def update(self, changes: Changes, ticketed: Collection[str]) -> Moves:
         """Take in what was committed; return what it did to messages of `ticketed` clusters that were here before."""
@@ -92,7 +114,14 @@ class Book:
         if member.ref not in self._places:
             self._places[member.ref] = None
             self.newest = member.ref
+        here = self._places[member.ref]
+        if here is not None:
+            self._days[here][self._day(member.ref)] -= 1
         self._said[member.ref] = ((member.ref.platform, member.author), member.at)
+        if here is not None:
+            self._days[here][self._day(member.ref)] += 1
+        if self.oldest is None or member.at < self.oldest:
+            self.oldest = member.at
         if self._places[member.ref] != member.cluster_id:
             self._put(member.ref, member.cluster_id)
 
@@ -100,6 +129,11 @@ class Book:
         was = self._places[ref]
         if was is not None:
             self._members.get(was, {}).pop(ref, None)
+            self._days[was][self._day(ref)] -= 1
         self._places[ref] = cluster_id
         if cluster_id is not None:
             self._members.setdefault(cluster_id, {})[ref] = None
+            self._days.setdefault(cluster_id, Counter())[self._day(ref)] += 1
+
+    def _day(self, ref: MessageRef) -> int:
+        return self._said[ref][1].toordinal()

@@ -17,11 +17,12 @@ from typing import Final
 from models.clusterer import Clusterer
 from pipeline.answers import Calibration
 from pipeline.book import Book, Moves
-from pipeline.decide import could_open
+from pipeline.decide import Action, could_open
 from pipeline.doors import Arrival
 from pipeline.file_issues import Sink
 from pipeline.fitter import InlineFitter
 from pipeline.fold import SpaceState
+from pipeline.lookout import Lookout, newest_of
 from pipeline.owner import Owner
 from pipeline.received import Received, Refusal
 from pipeline.settings import PolicySettings
@@ -52,6 +53,7 @@ class Trial:
         self._sink = Sink(database, self._tracker, policy, "auto")
         self._owner = Owner("trial", database, fold, InlineFitter(clusterer), watcher=self)
         self._book = Book()
+        self._lookout = Lookout(space, database, policy, self._book)
         self._moves: list[Moves] = []
         self._offset = 0
         self._by_label: dict[str, TriedTicket] = {}
@@ -64,6 +66,8 @@ class Trial:
         self._echoes: dict[str, int] = {}
         self._wait: dict[str, int] = {}
         self._due: dict[str, datetime] = {}
+        self._settling: set[str] = set()
+        """Of those due, what nothing but time brings."""
 
     async def feed(self, arrivals: Sequence[Arrival]) -> list[tuple[Arrival, Refusal]]:
         """Fold arrivals, and file what is due meanwhile; return those that were refused."""
@@ -105,7 +109,7 @@ class Trial:
         if self._book.posted:
             await self._owner.finish(self.space)
             for _ in range(int(self._policy.settle / self._fold.idle_gap) + 1):
-                if not self._due:
+                if not self._settling:
                     break
                 await self._owner.finish(self.space)
         for ticket in self.tickets:
@@ -115,7 +119,9 @@ class Trial:
                 ticket.cluster_id = survivor
             elif survivor != ticket.cluster_id:
                 ticket.merged_into = survivor
-        return Tried(self.tickets, await assignments(self._database, self.space), self._moves)
+        for watch in self._lookout.watches:
+            watch.cluster_id = self._book.survivor(watch.cluster_id)
+        return Tried(self.tickets, await assignments(self._database, self.space), self._moves, self._lookout.watches)
 
     def close(self) -> None:
         """Free the owner's thread."""
@@ -127,6 +133,8 @@ class Trial:
         """See `Watcher.stops`."""
         touched = state.touched(self._seen_seq)
         self._seen_seq = state.seq
+        if (newest := newest_of(state.members, state.seq)) is not None:
+            self._lookout.arrived(newest)
         if state.fitted_seq != self._fitted_seq:
             return True
         found = False
@@ -137,7 +145,7 @@ class Trial:
             more = state.came_along + (cluster.count == self._counts.get(cluster.cluster_id, 0))
             self._echoes[cluster.cluster_id] = self._echoes.get(cluster.cluster_id, 0) + more
             self._counts[cluster.cluster_id] = cluster.count
-            found = found or self._may_open(cluster)
+            found = found or self._may_open(cluster) or self._lookout.may_rise(cluster.cluster_id)
         return found or any(state.now >= at for at in self._due.values() if state.now is not None)
 
     async def look(self, state: SpaceState, changes: Changes) -> None:
@@ -146,6 +154,7 @@ class Trial:
         fitted = state.fitted_seq != self._fitted_seq
         self._fitted_seq, self._seen_seq = state.fitted_seq, state.seq
         moves = self._book.update(changes, self._ticketed)
+        self._lookout.committed(sum(cluster.live for cluster in state.clusters.values()))
         if fitted:
             # What a fit changed may be anything: wait for nothing any more.
             self._wait.clear()
@@ -157,24 +166,31 @@ class Trial:
         due = [name for name, at in self._due.items() if state.now is not None and state.now >= at]
         wanted = {c.cluster_id: c for c in changes.clusters.values() if self._may_open(c)}
         wanted |= {name: state.clusters[name] for name in due}
+        wanted |= {
+            name: cluster
+            for name, cluster in changes.clusters.items()
+            if name not in self._ticketed and cluster.live and self._lookout.may_rise(name)
+        }
         for cluster in sorted(wanted.values(), key=lambda one: one.number):
             await self._consider(cluster)
 
     def _may_open(self, cluster: Cluster) -> bool:
         name = cluster.cluster_id
         messages = cluster.count + self._echoes.get(name, 0)
-        if name in self._ticketed or name in self._due or messages < self._wait.get(name, 0):
+        if name in self._ticketed or name in self._settling or messages < self._wait.get(name, 0):
             return False
         return could_open(cluster, messages, self._policy)
 
     async def _consider(self, cluster: Cluster) -> None:
         name = cluster.cluster_id
         self._due.pop(name, None)
+        self._settling.discard(name)
         before = len(self._tracker.drafts)
         decision = await self._sink.consider(self.space, name)
         async with self._database.read() as connection:
             row = await ledger.ticket(connection, self.space, name)
             now = await ledger.space_now(connection, self.space)
+        await self._lookout.decided(name, decision, now)
         if row is not None:
             self._ticketed.add(name)
         if row is not None and len(self._tracker.drafts) > before:
@@ -183,6 +199,8 @@ class Trial:
             self._by_label[row.label].cluster_id = name
         elif decision is not None and decision.due_at is not None:
             self._due[name] = decision.due_at
+            if decision.action is not Action.WATCH:
+                self._settling.add(name)
         elif decision is not None and decision.rule == "people":
             # Reactions may bring it before messages do.
             silent = self._policy.reaction_share * self._policy.min_people

@@ -1,4 +1,4 @@
-"""What a dry run leaves: `assignments.jsonl` and `tickets.jsonl`, and how two such folders differ."""
+"""What a dry run leaves: `assignments.jsonl`, `tickets.jsonl` and `watches.jsonl`, and how two such folders differ."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline.errors import FatalError
-from pipeline.tried import Tried, TriedTicket
+from pipeline.tried import Tried, TriedTicket, TriedWatch
 
 ASSIGNMENTS: Final = "assignments.jsonl"
 TICKETS: Final = "tickets.jsonl"
+WATCHES: Final = "watches.jsonl"
 SAME_SHARE: Final = 0.5
 """Of the messages of both tickets together, at their opening, that both have: from here on they are one matter."""
 
@@ -46,7 +47,7 @@ class Comparison:
 
 
 def write_files(folder: Path, tried: Tried) -> None:
-    """Write both files; what stood there under these names is replaced.
+    """Write the files; what stood there under these names is replaced.
 
     Raises
     ------
@@ -70,6 +71,7 @@ def write_files(folder: Path, tried: Tried) -> None:
             ),
         )
         _write(folder / TICKETS, map(_ticket, tried.tickets))
+        _write(folder / WATCHES, map(_watch, tried.watches))
     except OSError as exc:
         raise FatalError(f"cannot write to {folder}: {exc.strerror or exc}; name another folder with --out") from exc
 
@@ -93,6 +95,30 @@ def _ticket(ticket: TriedTicket) -> dict[str, Any]:
         "merged_into": ticket.merged_into,
         "message_ids": [ref.message_id for ref in ticket.members],
         "sources": [ref.platform for ref in ticket.members],
+    }
+
+
+def _watch(watch: TriedWatch) -> dict[str, Any]:
+    newest = watch.at_message
+    return {
+        "cluster_id": watch.cluster_id,
+        "at": watch.at.isoformat(),
+        "at_message": newest.message_id if newest is not None else None,
+        "kind": watch.kind,
+        "summary": watch.summary,
+        "recent": watch.recent,
+        "expected": round(watch.expected, 3),
+        "chance": watch.chance,
+        "window_days": watch.window.days,
+        "messages": watch.messages,
+        "authors": watch.authors,
+        "platforms": list(watch.platforms),
+        "new_platforms": list(watch.new_platforms),
+        "release": watch.release,
+        "reason": watch.reason,
+        "quotes": list(watch.quotes),
+        "after": watch.after,
+        "watched_as": watch.watched_as,
     }
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from pipeline.book import Moves
 from pipeline.records import MessageRef
@@ -39,6 +39,39 @@ class TriedTicket:
     duplicate."""
 
 
+@dataclass(slots=True)
+class TriedWatch:
+    """A watch as it was when it began: more people said it of late than before, and it was no ticket yet."""
+
+    cluster_id: str
+    """The cluster that it is part of at the end."""
+    watched_as: str
+    """The cluster then."""
+    kind: str
+    summary: str
+    at: datetime
+    """Event time."""
+    at_message: MessageRef | None
+    """The newest message then."""
+    after: int
+    """How many messages had been posted then."""
+    messages: int
+    authors: int
+    platforms: tuple[str, ...]
+    recent: int
+    """Distinct people within the last `window`."""
+    expected: float
+    """People to be expected in it."""
+    chance: float
+    """Probability of such a rise by chance."""
+    window: timedelta
+    new_platforms: tuple[str, ...]
+    release: str | None
+    """The release that came out shortly before."""
+    reason: str
+    quotes: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Tried:
     """What came of a trial."""
@@ -48,6 +81,8 @@ class Tried:
     """One a message, in order of their arrival."""
     moves: list[Moves]
     """One a fit, from the first ticket on."""
+    watches: list[TriedWatch] = field(default_factory=list)
+    """In order of their beginning; a cluster whose rate rose twice has two."""
 
 
 @dataclass(frozen=True, slots=True)
