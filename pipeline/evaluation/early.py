@@ -1,4 +1,4 @@
-"""How early: did a ticket or a watch come before the version that fixed the matter? Pure, but for `main`.
+"""How early: did a ticket or a watch come before the version that fixed the matter? Pure.
 
 Two measures over the changelog of an app, one list of fixes (each some keywords) a version:
 
@@ -12,21 +12,17 @@ Two measures over the changelog of an app, one list of fixes (each some keywords
   version, it is emerging when its ticket or watch came while the version was the newest, and words match by their stem
   where IDEA has word vectors of its own with a cosine above .6, so less matches here.
 
-Run it on what `groundswell dry-run ARCHIVE --out DIR` wrote:
-`python -m pipeline.evaluation.early ARCHIVE DIR CHANGELOG.json APP`.
+How much of ours is chance is told by dealing the fixes to the versions anew: what "about" lets through by accident, and
+what was said before any version, is foreseen then as well.
 """
 
 from __future__ import annotations
 
-import gzip
-import json
 import re
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from statistics import fmean, median
 from typing import Final
 
@@ -81,6 +77,12 @@ class Early:
 
     fixes: tuple[Foreseen, ...]
     foreseen: int
+    by_chance: float
+    """Fixes foreseen on average when each is dealt to a version drawn like those of all fixes."""
+    by_ticket: int
+    """Fixes foreseen by a ticket, a watch or not."""
+    tickets: int
+    watches: int
     median_lead_days: float | None
     idea_precision: float | None
     idea_recall: float | None
@@ -130,9 +132,29 @@ def measure(
         for fix in own
     )
     leads = [fix.lead_days for fix in fixes if fix.lead_days is not None]
+    tickets = [sign for sign in signs if sign.what == "ticket"]
+
+    def foreseen(version: str, fix: str, by: Sequence[Sign]) -> bool:
+        return _foreseen(version, tuple(fix.split()), out_at[version], by, members, words).lead_days is not None
+
+    drawn = Counter(one.version for one in fixes)
+    by_chance = sum(
+        count / len(fixes) * sum(foreseen(version, one.fix, signs) for one in fixes) for version, count in drawn.items()
+    )
     precision, recall = _idea(list(changelog), changelog, out_at, members, words, signs)
     f1 = 2 * precision * recall / (precision + recall) if precision and recall else None
-    return Early(fixes, len(leads), median(leads) if leads else None, precision, recall, f1)
+    return Early(
+        fixes=fixes,
+        foreseen=len(leads),
+        by_chance=by_chance,
+        by_ticket=sum(foreseen(one.version, one.fix, tickets) for one in fixes),
+        tickets=len(tickets),
+        watches=len(signs) - len(tickets),
+        median_lead_days=median(leads) if leads else None,
+        idea_precision=precision,
+        idea_recall=recall,
+        idea_f1=f1,
+    )
 
 
 def _out(messages: Sequence[Message]) -> dict[str, datetime]:
@@ -227,36 +249,3 @@ def aligned(messages: Sequence[Message], lines: Sequence[str]) -> dict[str, list
 
 def _version_key(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version))
-
-
-def _read(path: Path) -> list[dict[str, str | None]]:
-    opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
-    with opened as lines:
-        return [json.loads(line) for line in lines]
-
-
-def _time(text: str) -> datetime:
-    at = datetime.fromisoformat(text)
-    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-
-
-def measure_dry_run(archive: Path, folder: Path, changelog: Path, app: str) -> Early:
-    """Return the measures of a dry run; tickets only, and watches where it wrote `watches.jsonl`."""
-    messages = [Message(str(m["id"]), str(m["text"]), _time(str(m["time"])), m.get("version")) for m in _read(archive)]
-    assignments = {str(a["message_id"]): a["cluster_id"] for a in _read(folder / "assignments.jsonl")}
-    signs = [Sign(str(t["cluster_id"]), _time(str(t["opened_at"])), "ticket") for t in _read(folder / "tickets.jsonl")]
-    watches = folder / "watches.jsonl"
-    if watches.is_file():
-        signs += [Sign(str(w["cluster_id"]), _time(str(w["at"])), "watch") for w in _read(watches)]
-    return measure(messages, assignments, signs, aligned(messages, json.loads(changelog.read_text())[app]))
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Print the measures as JSON."""
-    archive, folder, changelog, app = arguments
-    found = measure_dry_run(Path(archive), Path(folder), Path(changelog), app)
-    sys.stdout.write(json.dumps(asdict(found), default=str, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -32,6 +32,7 @@ COMMANDS = [
     ["demo"],
     ["dry-run"],
     ["evaluate"],
+    ["evaluate-early"],
     ["evaluate-kinds"],
     ["run"],
     ["migrate"],
