@@ -10,6 +10,7 @@ import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from pipeline.cli import evaluated
+from pipeline.cli.planting import evaluate_planted
 from pipeline.cli.screen import console, note
 from pipeline.settings import Settings
 
@@ -41,6 +42,10 @@ def evaluate(
     manager: Annotated[
         int, typer.Option("--manager", min=0, help="Again, with so many answers of a simulated manager at most.")
     ] = 0,
+    planted: Annotated[
+        Path | None,
+        typer.Option("--planted", help="Plant groups of the data into this archive of chatter, and run that."),
+    ] = None,
     cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Keep the texts' vectors.")] = True,
 ) -> None:
     """Measure the tickets on messages whose groups are known.
@@ -55,7 +60,13 @@ def evaluate(
     With --manager, the same shuffles once more while somebody who knows the groups answers what the board asks:
     merge, separate, split, not-feedback, as commands like any person's.
 
+    With --planted, 40 groups of 15 messages of the data come as bursts in the chatter of a real community, with
+    authors and times, and all goes through a dry run under the settings as they are, kinds and all. Every other
+    ticket that opens is listed with three quotes.
+
     Example: groundswell evaluate banking77.jsonl.gz --manager 30
+
+    Example: groundswell evaluate dstc11.jsonl.gz --planted chat.jsonl.gz --json planted.json
 
     Example: groundswell evaluate data.jsonl --seeds 1 --no-baselines --json figures.json --map map.png
     """
@@ -63,6 +74,11 @@ def evaluate(
     from pipeline.evaluation import streams
     from pipeline.evaluation.reading import read_data
 
+    if planted is not None:
+        if manager or map_file is not None or curve_file is not None:
+            raise typer.BadParameter("goes with --seeds, --threshold, --json and --no-cache", param_hint="--planted")
+        evaluate_planted(data, planted, Settings.load(), threshold, seeds, json_file, cache=cache)
+        return
     settings = streams.for_stream(Settings.load(), threshold)
     screen = console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
