@@ -12,8 +12,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from models.kind_examples import Examples
 from models.kind_names import KINDS
-from models.kinds import RECIPE_VERSION, Examples, KindClassifier
+from models.kinds import RECIPE_VERSION, KindClassifier
 
 CORRECTIONS_MAX: Final = 1_000
 """Newest corrections that a refit takes: bounds its time, and the shipped examples keep their say."""
@@ -35,14 +36,14 @@ class Correction:
         As it came.
     kind
         One of `KINDS`.
-    embedding
-        (d,) float32, unit: `strip_for_embedding` of the text, embedded.
+    hidden
+        (h,) float32, unit: `strip_for_embedding` of the text, as `Embedder.encode_deep` gives it.
     """
 
     source: str
     text: str
     kind: str
-    embedding: npt.NDArray[np.float32]
+    hidden: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class CorrectedKinds:
     priors
         Shares of `KINDS` by source, for `KindClassifier.predict`; only sources with enough corrections.
     recipe
-        `RECIPE_VERSION`, how many corrections, and the beginning of a digest of them: "kinds-1-69ee0bbe+c12.3fa9c1".
+        `RECIPE_VERSION`, how many corrections, and the beginning of a digest of them: "kinds-2-44ff3878+c12.3fa9c1".
     """
 
     classifier: KindClassifier
@@ -84,10 +85,8 @@ def refit(shipped: Examples, corrections: Sequence[Correction]) -> CorrectedKind
     ordered = sorted(corrections, key=lambda one: (one.source, one.text, one.kind))
     texts = [*shipped.texts, *(one.text for one in ordered)]
     kinds = [*shipped.kinds, *(one.kind for one in ordered)]
-    embeddings = np.vstack([shipped.embeddings, *(one.embedding[None] for one in ordered)])
-    return CorrectedKinds(
-        KindClassifier().fit(texts, kinds, embeddings), source_priors(ordered, kinds), _recipe(ordered)
-    )
+    hidden = np.vstack([shipped.hidden, *(one.hidden[None] for one in ordered)])
+    return CorrectedKinds(KindClassifier().fit(texts, kinds, hidden), source_priors(ordered, kinds), _recipe(ordered))
 
 
 def source_priors(corrections: Sequence[Correction], examples: Sequence[str]) -> Mapping[str, Mapping[str, float]]:

@@ -16,7 +16,7 @@ from models.text import LOOK_CHARS
 # In both tables a name stands at the margin and under it, indented, the patterns of which one must occur.
 # Case does not count, apostrophes are straight, and ^ is the beginning of the whole text.
 
-# A request in so many words: without one of these no single message acts as an idea.
+# A request in so many words: without one of these a message must be surer to act as an idea.
 _REQUESTS = r"""
 asks for something to be added
     \b(?:please|pls|plz)\b.{0,40}\b(?:CHANGE)\b

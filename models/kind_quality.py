@@ -42,6 +42,23 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
+class Transferred:
+    """A threshold that was chosen on some messages, and what it gives on others.
+
+    Attributes
+    ----------
+    chosen
+        On the messages where it was chosen: flattering, for it was chosen there.
+    precision, recall
+        On the others; precision is 0 where nothing reaches the threshold.
+    """
+
+    chosen: Point
+    precision: float
+    recall: float
+
+
+@dataclass(frozen=True, slots=True)
 class Quality:
     """Measures of predictions against one set of labels.
 
@@ -146,6 +163,15 @@ def operating_points(is_kind: npt.NDArray[np.bool_], probability: npt.NDArray[np
         row = int(np.argmax(np.where(recall[:-1] >= at_recall, precision[:-1], -1)))
         points.append(Point(at_recall, float(thresholds[row]), float(precision[row]), float(recall[row])))
     return tuple(points)
+
+
+def transferred(chosen: Point, is_kind: npt.NDArray[np.bool_], probability: npt.NDArray[np.float64]) -> Transferred:
+    """Measure `chosen.threshold` on n other messages, at least one of them of the kind."""
+    if not is_kind.any():
+        raise ValueError("recall is of nothing: none of the messages is of the kind")
+    taken = probability >= chosen.threshold
+    right = int((taken & is_kind).sum())
+    return Transferred(chosen, right / max(int(taken.sum()), 1), right / int(is_kind.sum()))
 
 
 def _of_kinds(gold: npt.NDArray[np.intp], best: npt.NDArray[np.intp]) -> list[OfKind]:

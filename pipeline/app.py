@@ -80,9 +80,9 @@ def embed_app(
         events = [item.record for item in received]
         origins = [Origin(cluster=broker_id, partition=item.partition, offset=item.offset) for item in received]
         loop = asyncio.get_running_loop()
-        vectors = await loop.run_in_executor(model, reader.vectors, events)
+        encoded = await loop.run_in_executor(model, reader.encoded, events)
         async with turn:
-            read = await loop.run_in_executor(classifier, reader.signals, events, origins, vectors)
+            read = await loop.run_in_executor(classifier, reader.signals, events, origins, encoded)
             await _send_all(signals, [(signal.event.space, encode(signal)) for signal in read])
         metrics.RECORDS_OUT.labels("embed").inc(len(read))
         return ()

@@ -182,7 +182,7 @@ def _read(
 ) -> list[Arrival]:
     origins = [Origin(cluster="dry-run", partition=0, offset=offset + number) for number in range(len(events))]
     arrivals = []
-    for signal in reader.signals(events, origins, reader.vectors(events)):
+    for signal in reader.signals(events, origins, reader.encoded(events)):
         try:
             arrivals.append(arrival_of(signal, languages))
         except SkippableError as exc:

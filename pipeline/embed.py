@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models.acting import kind_of
 from models.corrected_kinds import CorrectedKinds
-from models.embedder import Embedder
-from models.kinds import RECIPE_VERSION, KindClassifier, KindPrediction, kind_of, train_kinds
+from models.embedder import Embedder, Encoded
+from models.kinds import RECIPE_VERSION, KindClassifier, KindPrediction, train_kinds
 from models.language import detect
 from models.text import strip_for_embedding
 from pipeline.records import Event, EventType, Kinds, Origin, Signal, pack_vector
@@ -41,14 +42,12 @@ class Reader:
         """Return a reader with the shipped classifier; takes seconds."""
         return cls(embedder, train_kinds(embedder))
 
-    def vectors(self, events: Sequence[Event]) -> npt.NDArray[np.float32]:
-        """Return the vectors of those events that carry text, (m, d) float32. Blocks; call it off the event loop."""
-        return self.embedder.encode([strip_for_embedding(text) for text in _texts(events)])
+    def encoded(self, events: Sequence[Event]) -> Encoded:
+        """Return what the model makes of the m events that carry text. Blocks; call it off the event loop."""
+        return self.embedder.encode_deep([strip_for_embedding(text) for text in _texts(events)])
 
-    def signals(
-        self, events: Sequence[Event], origins: Sequence[Origin], vectors: npt.NDArray[np.float32]
-    ) -> list[Signal]:
-        """Return one signal per event, in order, given what `vectors` returned. Blocks; call it off the event loop."""
+    def signals(self, events: Sequence[Event], origins: Sequence[Origin], encoded: Encoded) -> list[Signal]:
+        """Return one signal per event, in order, given what `encoded` returned. Blocks; call it off the event loop."""
         # Looked at once: all of a space's messages in a call are read by the same classifier.
         learned = dict(self.learned)
         said = [event for event in events if _carries_text(event)]
@@ -61,13 +60,13 @@ class Reader:
         readings: dict[tuple[_Voice, str], dict[str, Any]] = {}
         for voice, rows in groups.items():
             texts = list(rows)
-            kinds = self._kinds(learned, voice, texts, vectors[list(rows.values())])
+            kinds = self._kinds(learned, voice, texts, encoded.hidden[list(rows.values())])
             for text, own in zip(texts, kinds, strict=True):
                 readings[voice, text] = {
                     "kinds": own,
                     "language": detect(text).code,
                     "model": self.embedder.name,
-                    "vector": pack_vector(vectors[rows[text]]),
+                    "vector": pack_vector(encoded.vectors[rows[text]]),
                 }
         return [
             Signal(
@@ -82,34 +81,38 @@ class Reader:
             for event, origin in zip(events, origins, strict=True)
         ]
 
+    def recipe(self, space: str) -> str:
+        """Return the recipe by which a space's messages are read now."""
+        return self.learned[space].recipe if space in self.learned else RECIPE_VERSION
+
     def read(
-        self, space: str, platforms: Sequence[str], texts: Sequence[str], vectors: npt.NDArray[np.float32]
-    ) -> tuple[list[Kinds], list[str | None]]:
-        """Return kinds and language of a space's texts, given platform and vector (n, d) of each; n > 0. Blocks."""
+        self, space: str, platforms: Sequence[str], texts: Sequence[str], hidden: npt.NDArray[np.float32]
+    ) -> list[Kinds]:
+        """Return the kinds of a space's texts, given platform and hidden state (n, h) of each. Blocks."""
         learned = dict(self.learned)
         rows_of: dict[_Voice, list[int]] = {}
         for row, platform in enumerate(platforms):
             rows_of.setdefault(_voice(learned, space, platform), []).append(row)
         found: dict[int, Kinds] = {}
         for voice, rows in rows_of.items():
-            own = self._kinds(learned, voice, [texts[row] for row in rows], vectors[rows])
+            own = self._kinds(learned, voice, [texts[row] for row in rows], hidden[rows])
             found.update(zip(rows, own, strict=True))
-        return [found[row] for row in range(len(texts))], [detect(text).code for text in texts]
+        return [found[row] for row in range(len(texts))]
 
     def _kinds(
         self,
         learned: Mapping[str, CorrectedKinds],
         voice: _Voice,
         texts: Sequence[str],
-        vectors: npt.NDArray[np.float32],
+        hidden: npt.NDArray[np.float32],
     ) -> list[Kinds]:
         space, platform = voice
         if space is None:
-            prediction, recipe = self.kinds.predict(texts, vectors), RECIPE_VERSION
+            prediction, recipe = self.kinds.predict(texts, hidden), RECIPE_VERSION
         else:
             own = learned[space]
             prior = own.priors[platform] if platform is not None else None
-            prediction, recipe = own.classifier.predict(texts, vectors, prior=prior), own.recipe
+            prediction, recipe = own.classifier.predict(texts, hidden, prior=prior), own.recipe
         return [_as_record(prediction, row, recipe) for row in range(len(texts))]
 
 

@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from models.corrected_kinds import Correction, refit
 from models.embedder import Embedder
+from models.kind_examples import shipped_examples
 from models.kind_names import KINDS
 from models.kind_quality import calibration_error, macro_f1
-from models.kinds import KindClassifier, shipped_examples
+from models.kinds import KindClassifier
 from models.text import strip_for_embedding
 from pipeline.errors import FatalError
 from pipeline.kind_gold import Gold
@@ -62,7 +63,7 @@ def simulate(gold: Sequence[Gold], texts: Sequence[str], embedder: Embedder, cor
     known = _known(gold, texts, embedder, corrections)
     codes = np.array([KINDS.index(one.kind) for one in known])
     shipped = shipped_examples(embedder)
-    plain = KindClassifier().fit(shipped.texts, shipped.kinds, shipped.embeddings)
+    plain = KindClassifier().fit(shipped.texts, shipped.kinds, shipped.hidden)
     random = np.random.default_rng(0)
     found: dict[str, list[tuple[float, float, float]]] = {}
     seconds = []
@@ -96,7 +97,7 @@ def _known(gold: Sequence[Gold], texts: Sequence[str], embedder: Embedder, corre
             f"the dev half has {len(chosen)} messages that both labelled the same: at most "
             f"{max(len(chosen) - SCORED_MIN, 0)} can be corrections, so that {SCORED_MIN} are left to score"
         )
-    rows = embedder.encode([strip_for_embedding(text) for _, text in chosen])
+    rows = embedder.encode_deep([strip_for_embedding(text) for _, text in chosen]).hidden
     return [Correction(item.data_set, text, item.label_1, row) for (item, text), row in zip(chosen, rows, strict=True)]
 
 
@@ -106,7 +107,7 @@ def _predicted(
     """Return probabilities (n, 5) as the embed stage would give them, each data set being a platform."""
     return np.vstack(
         [
-            classifier.predict([one.text], one.embedding[None], prior=priors.get(one.source)).probabilities
+            classifier.predict([one.text], one.hidden[None], prior=priors.get(one.source)).probabilities
             for one in messages
         ]
     )

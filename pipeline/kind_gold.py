@@ -8,19 +8,23 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 
+from models.acting import kind_of
 from models.embedder import Embedder
 from models.kind_names import KINDS
-from models.kind_quality import Quality, kappa, measure
-from models.kinds import KindClassifier, kind_of
+from models.kind_quality import Quality, Transferred, kappa, measure, operating_points, transferred
+from models.kinds import KindClassifier
 from models.text import strip_for_embedding
 from pipeline.errors import FatalError
 
 Half = Literal["dev", "test", "all"]
 HALVES: tuple[Half, ...] = get_args(Half)
+AT_RECALL: Final = 0.65
+_COMPLAINT: Final = KINDS.index("complaint")
 _ENDINGS = (".jsonl", ".jsonl.gz")
 
 
@@ -57,6 +61,9 @@ class Scores:
     person
         The second labeller's labels as if they were predictions, against the first's: macro-F1 that one reading
         reaches against another.
+    complaint
+        The threshold that the dev half would have chosen for complaints (the most precise with a recall of at least
+        `AT_RECALL`), on the test half; None when only the dev half was asked for.
     sets
         `agreed`, for each data set.
     """
@@ -67,6 +74,7 @@ class Scores:
     first: Quality
     second: Quality
     person: float
+    complaint: Transferred | None
     sets: dict[str, Quality]
 
 
@@ -133,14 +141,18 @@ def score(
     FatalError
         When the two labellers agree on no message of it.
     """
-    chosen = [(item, text) for item, text in zip(gold, texts, strict=True) if half in {"all", item.half}]
-    items, said = [item for item, _ in chosen], [text for _, text in chosen]
+    # The dev half is read whatever is scored: it chooses the threshold for the test half. Never the other way round.
+    known = [(item, text) for item, text in zip(gold, texts, strict=True) if half != "dev" or item.half == "dev"]
+    read = [item for item, _ in known]
+    hidden = embedder.encode_deep([strip_for_embedding(text) for _, text in known]).hidden
+    prediction = classifier.predict([text for _, text in known], hidden)
+    rows = [row for row, item in enumerate(read) if half in {"all", item.half}]
+    items, probabilities = [read[row] for row in rows], prediction.probabilities[rows]
     agreed = [row for row, item in enumerate(items) if item.label_1 == item.label_2]
     if not agreed:
         raise FatalError(f"the two labellers agree on none of the {len(items)} messages of the half {half!r}")
-    prediction = classifier.predict(said, embedder.encode([strip_for_embedding(text) for text in said]))
-    probabilities = prediction.probabilities
-    acted = [kind_of(row, requests=bool(asks)) for row, asks in zip(probabilities, prediction.requests, strict=True)]
+    requests = prediction.requests[rows]
+    acted = [kind_of(row, requests=bool(asks)) for row, asks in zip(probabilities, requests, strict=True)]
     first, second = [item.label_1 for item in items], [item.label_2 for item in items]
 
     def on(rows: Sequence[int]) -> Quality:
@@ -153,11 +165,25 @@ def score(
         first=measure(first, probabilities, acted),
         second=measure(second, probabilities, acted),
         person=_person(first, second),
+        complaint=_complaints(read, prediction.probabilities[:, _COMPLAINT]),
         sets={
             name: on([row for row in agreed if items[row].data_set == name])
             for name in sorted({items[row].data_set for row in agreed})
         },
     )
+
+
+def _complaints(gold: Sequence[Gold], probability: npt.NDArray[np.float64]) -> Transferred | None:
+    """Choose a threshold on the dev half and measure it on the test half; None where one of them has no complaint."""
+    agreed = np.array([item.label_1 == item.label_2 for item in gold], dtype=np.bool_)
+    is_complaint = np.array([item.label_1 == "complaint" for item in gold], dtype=np.bool_)
+    dev = agreed & np.array([item.half == "dev" for item in gold], dtype=np.bool_)
+    test = agreed & np.array([item.half == "test" for item in gold], dtype=np.bool_)
+    points = operating_points(is_complaint[dev], probability[dev])
+    if not points or not is_complaint[test].any():
+        return None
+    chosen = next(point for point in points if point.at_recall == AT_RECALL)
+    return transferred(chosen, is_complaint[test], probability[test])
 
 
 def _person(first: Sequence[str], second: Sequence[str]) -> float:

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import structlog
 
 from models.corrected_kinds import CORRECTIONS_MAX, Correction, refit
 from models.embedder import Embedder
-from models.kinds import Examples, KindClassifier, shipped_examples
+from models.kind_examples import Examples, shipped_examples
+from models.kinds import KindClassifier
 from models.text import strip_for_embedding
 from pipeline.embed import Reader
 from pipeline.errors import PipelineError
@@ -39,12 +41,14 @@ class Learner:
         self._space = space
         self._shipped = shipped
         self._known: Sequence[tuple[Any, ...]] = ()
+        self._states: dict[str, npt.NDArray[np.float32]] = {}
+        """Hidden states of corrected texts, which are stored nowhere: each is read once."""
 
     @classmethod
     def load(cls, database: Database, space: str, embedder: Embedder) -> Learner:
         """Return a learner with a reader that knows no corrections yet; takes seconds."""
         shipped = shipped_examples(embedder)
-        classifier = KindClassifier().fit(shipped.texts, shipped.kinds, shipped.embeddings)
+        classifier = KindClassifier().fit(shipped.texts, shipped.kinds, shipped.hidden)
         return cls(database, space, Reader(embedder, classifier), shipped)
 
     async def look(self) -> None:
@@ -54,7 +58,7 @@ class Learner:
             return
         newest = await corrections(self._database, self._space, CORRECTIONS_MAX)
         if newest:
-            learned = await asyncio.to_thread(lambda: refit(self._shipped, _examples(newest, self.reader.embedder)))
+            learned = await asyncio.to_thread(lambda: refit(self._shipped, self._examples(newest)))
             self.reader.learned[self._space] = learned
             log.info("kinds.learned", space=self._space, corrections=len(newest), recipe=learned.recipe)
         elif self.reader.learned.pop(self._space, None) is not None:
@@ -72,12 +76,10 @@ class Learner:
         """Give back every connection; the next look takes new ones."""
         await self._database.close()
 
-
-def _examples(found: Sequence[Corrected], embedder: Embedder) -> list[Correction]:
-    """Return corrections as the classifier takes them; what another model embedded is embedded anew."""
-    own = {one.ref: one.vector for one in found if one.model == embedder.name and one.vector is not None}
-    rest = [one for one in found if one.ref not in own]
-    if rest:
-        rows = embedder.encode([strip_for_embedding(one.text) for one in rest])
-        own |= {one.ref: np.asarray(row, np.float32) for one, row in zip(rest, rows, strict=True)}
-    return [Correction(one.ref.platform, one.text, one.kind, own[one.ref]) for one in found]
+    def _examples(self, found: Sequence[Corrected]) -> list[Correction]:
+        """Return corrections as the classifier takes them. Blocks."""
+        stripped = {one.ref: strip_for_embedding(one.text) for one in found}
+        new = [text for text in dict.fromkeys(stripped.values()) if text not in self._states]
+        self._states |= dict(zip(new, self.reader.embedder.encode_deep(new).hidden, strict=True))
+        self._states = {text: self._states[text] for text in stripped.values()}
+        return [Correction(one.ref.platform, one.text, one.kind, self._states[stripped[one.ref]]) for one in found]

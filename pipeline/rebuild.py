@@ -21,12 +21,14 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from models.embedder import Encoded
+from models.language import detect
 from models.text import strip_for_embedding
 from pipeline.doors import features_of
 from pipeline.embed import Reader
 from pipeline.errors import FatalError
 from pipeline.fitter import Fitter
-from pipeline.records import MessageRef
+from pipeline.records import Kinds, MessageRef
 from pipeline.refold import Reading, Refolded, refold, replay
 from pipeline.state import FoldSettings
 from pipeline.store import leases, rebuilding
@@ -113,13 +115,13 @@ async def rebuild(
         holder = await leases.holder(connection, space)
     if holder is not None:
         say(f"{holder} owns the space: stop it (`groundswell run`) before the texts are embedded, or call this again")
-    await _embed(texts, reader, kept, say)
+    await _embed(space, texts, reader, kept, say)
     async with _owned(database, space) as epoch:
         async with database.read() as connection:
             texts = await rebuilding.read_texts(connection, space)
             entries = await rebuilding.read_journal(connection, space)
             tables, members = await rebuilding.tables_of(connection, space, settings)
-        await _embed(texts, reader, kept, say)
+        await _embed(space, texts, reader, kept, say)
         readings, details = await asyncio.to_thread(_read, space, texts, reader, kept, languages)
         say(f"folding {len(entries):,} entries")
         before = rebuilding.before_of(tables, members)
@@ -187,50 +189,60 @@ async def _owned(database: Database, space: str) -> AsyncIterator[int]:
 
 @dataclass(slots=True)
 class _Cache:
-    """Vectors by text, in files of one batch each: whole or not there."""
+    """Vectors and hidden states by text, in files of one batch each: whole or not there."""
 
     folder: Path
     vectors: dict[bytes, npt.NDArray[np.float16]] = field(default_factory=dict)
+    hidden: dict[bytes, npt.NDArray[np.float16]] = field(default_factory=dict)
     _files: int = 0
 
     def load(self) -> None:
         """Read what an earlier call left."""
-        for file in sorted(self.folder.glob("*.npz")):
+        for file in sorted(self.folder.glob("deep-*.npz")):
             with np.load(file, allow_pickle=False) as found:
-                self.vectors.update(zip((row.tobytes() for row in found["keys"]), found["vectors"], strict=True))
+                keys = [row.tobytes() for row in found["keys"]]
+                self.vectors.update(zip(keys, found["vectors"], strict=True))
+                self.hidden.update(zip(keys, found["hidden"], strict=True))
             self._files += 1
 
-    def add(self, keys: Sequence[bytes], vectors: npt.NDArray[np.float16]) -> None:
+    def add(self, keys: Sequence[bytes], encoded: Encoded) -> None:
         """Keep a batch."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"{self._files:06}.npz"
+        path = self.folder / f"deep-{self._files:06}.npz"
+        vectors, hidden = encoded.vectors.astype(np.float16), encoded.hidden.astype(np.float16)
+        packed_keys = np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), -1)
         part = path.with_suffix(".part")
         with part.open("wb") as stream:
-            np.savez(stream, keys=np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), -1), vectors=vectors)
+            np.savez(stream, keys=packed_keys, vectors=vectors, hidden=hidden)
         part.replace(path)
         self._files += 1
         self.vectors.update(zip(keys, vectors, strict=True))
+        self.hidden.update(zip(keys, hidden, strict=True))
 
 
 def _key(stripped: str) -> bytes:
     return hashlib.sha256(stripped.encode("utf-8", "surrogatepass")).digest()
 
 
-async def _embed(texts: Sequence[Stored], reader: Reader, cache: _Cache, say: Say) -> None:
-    """Embed what neither the space nor the cache has; vectors of the very model are taken as they stand."""
+def _stands(stored: Stored, space: str, reader: Reader) -> bool:
+    """Whether the very model and the very classifier read this message when it came."""
+    made_by = (stored.model, stored.kinds.recipe)
+    return stored.vector is not None and made_by == (reader.embedder.name, reader.recipe(space))
+
+
+async def _embed(space: str, texts: Sequence[Stored], reader: Reader, cache: _Cache, say: Say) -> None:
+    """Embed what the cache has not, apart from messages that stand as they were read."""
     if not cache.vectors:
         cache.load()
-    own = [stored for stored in texts if stored.model == reader.embedder.name and stored.vector is not None]
-    for stored in own:
-        cache.vectors[_key(strip_for_embedding(stored.text))] = stored.vector.astype(np.float16)  # type: ignore[union-attr]
-    missing = {_key(s): s for s in (strip_for_embedding(stored.text) for stored in texts)}
+    again = (strip_for_embedding(stored.text) for stored in texts if not _stands(stored, space, reader))
+    missing = {_key(text): text for text in again}
     todo = [(key, text) for key, text in missing.items() if key not in cache.vectors]
     if todo:
         say(f"embedding {len(todo):,} texts with {reader.embedder.name}; {len(missing) - len(todo):,} are done")
     for start in range(0, len(todo), BATCH):
         batch = todo[start : start + BATCH]
-        rows = await asyncio.to_thread(reader.embedder.encode, [text for _, text in batch])
-        await asyncio.to_thread(cache.add, [key for key, _ in batch], rows.astype(np.float16))
+        encoded = await asyncio.to_thread(reader.embedder.encode_deep, [text for _, text in batch])
+        await asyncio.to_thread(cache.add, [key for key, _ in batch], encoded)
         say(f"embedded {min(start + BATCH, len(todo)):,} of {len(todo):,}")
 
 
@@ -241,11 +253,13 @@ def _read(
     details: dict[MessageRef, MessageDetails] = {}
     for start in range(0, len(texts), BATCH):
         batch = texts[start : start + BATCH]
-        packed = np.stack([cache.vectors[_key(strip_for_embedding(stored.text))] for stored in batch])
-        vectors = np.asarray(packed, np.float32)
-        platforms = [stored.ref.platform for stored in batch]
-        kinds, codes = reader.read(space, platforms, [stored.text for stored in batch], vectors)
-        for stored, vector, own, code in zip(batch, vectors, kinds, codes, strict=True):
+        kinds = _kinds(space, batch, reader, cache)
+        for stored, own in zip(batch, kinds, strict=True):
+            # A vector of the very model is taken as it stands: what was compared with it before was compared with it.
+            vector = stored.vector if stored.model == reader.embedder.name else None
+            if vector is None:
+                vector = cache.vectors[_key(strip_for_embedding(stored.text))].astype(np.float32)
+            code = detect(stored.text).code
             readings[stored.ref] = Reading(features_of(stored.text, own, code, languages), vector)
             details[stored.ref] = MessageDetails(
                 text=stored.text,
@@ -257,3 +271,15 @@ def _read(
                 recipe=own.recipe,
             )
     return readings, details
+
+
+def _kinds(space: str, batch: Sequence[Stored], reader: Reader, cache: _Cache) -> list[Kinds]:
+    """Return the kinds of each message of a batch: as they stand, or by its hidden state in the cache."""
+    again = [stored for stored in batch if not _stands(stored, space, reader)]
+    found: dict[MessageRef, Kinds] = {}
+    if again:
+        packed = np.stack([cache.hidden[_key(strip_for_embedding(stored.text))] for stored in again])
+        platforms, texts = [stored.ref.platform for stored in again], [stored.text for stored in again]
+        kinds = reader.read(space, platforms, texts, np.asarray(packed, np.float32))
+        found = {stored.ref: own for stored, own in zip(again, kinds, strict=True)}
+    return [found[stored.ref] if stored.ref in found else stored.kinds for stored in batch]

@@ -16,11 +16,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from models.embedder import Embedder
+from models.embedder import Embedder, Encoded
 from pipeline.errors import FatalError
 
 FILE: Final = "vectors.sqlite"
 _CHUNK: Final = 500
+_Row = npt.NDArray[np.float32]
 
 
 class CachedEmbedder:
@@ -60,24 +61,32 @@ class CachedEmbedder:
             with self._opened() as connection:
                 connection.execute("PRAGMA journal_mode=WAL")
                 connection.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL)")
+                # A table of its own: an earlier release that shares the file goes on with the other one.
+                connection.execute(
+                    "CREATE TABLE IF NOT EXISTS hidden_states (key BLOB PRIMARY KEY, hidden BLOB NOT NULL)"
+                )
 
     def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """See `Embedder.encode`; a text has the same vector whenever it is asked for again."""
+        return self.encode_deep(texts).vectors
+
+    def encode_deep(self, texts: Sequence[str]) -> Encoded:
+        """See `Embedder.encode_deep`; as `encode`."""
         if not texts:
-            return np.zeros((0, 0), np.float32)
+            return Encoded(np.zeros((0, 0), np.float32), np.zeros((0, 0), np.float32))
         keys = [self._key(text) for text in texts]
         known = self._known(keys)
         fresh = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if fresh:
-            fresh_rows = self._loaded().encode(list(fresh.values()))
-            new = dict(zip(fresh, fresh_rows, strict=True))
+            read = self._loaded().encode_deep(list(fresh.values()))
+            new = dict(zip(fresh, zip(read.vectors, read.hidden, strict=True), strict=True))
             self._keep(new)
             known |= new
         self.read += len(fresh)
         self.found += len(texts) - len(fresh)
-        rows = np.stack([known[key] for key in keys])
-        self.dimensions = rows.shape[1]
-        return rows
+        vectors, hidden = (np.stack(rows) for rows in zip(*(known[key] for key in keys), strict=True))
+        self.dimensions = vectors.shape[1]
+        return Encoded(vectors, hidden)
 
     def _key(self, text: str) -> bytes:
         return hashlib.sha256(f"{self.name}\0{text}".encode("utf-8", "surrogatepass")).digest()[:16]
@@ -87,7 +96,7 @@ class CachedEmbedder:
             self._model = self._load()
         return self._model
 
-    def _known(self, keys: Sequence[bytes]) -> dict[bytes, npt.NDArray[np.float32]]:
+    def _known(self, keys: Sequence[bytes]) -> dict[bytes, tuple[_Row, _Row]]:
         if self._path is None:
             return {}
         known = {}
@@ -95,19 +104,23 @@ class CachedEmbedder:
         with self._opened() as connection:
             for start in range(0, len(wanted), _CHUNK):
                 some = wanted[start : start + _CHUNK]
-                marks = ",".join("?" * len(some))
-                for key, vector in connection.execute(f"SELECT key, vector FROM vectors WHERE key IN ({marks})", some):
-                    known[key] = np.frombuffer(vector, "<f4")
+                query = (
+                    "SELECT key, vector, hidden FROM vectors JOIN hidden_states USING (key)"
+                    f" WHERE key IN ({','.join('?' * len(some))})"
+                )
+                for key, vector, hidden in connection.execute(query, some):
+                    known[key] = np.frombuffer(vector, "<f4"), np.frombuffer(hidden, "<f4")
         return known
 
-    def _keep(self, new: dict[bytes, npt.NDArray[np.float32]]) -> None:
+    def _keep(self, new: dict[bytes, tuple[_Row, _Row]]) -> None:
         if self._path is None:
             return
         with self._opened() as connection, connection:
-            connection.executemany(
-                "INSERT OR IGNORE INTO vectors VALUES (?, ?)",
-                [(key, vector.astype("<f4").tobytes()) for key, vector in new.items()],
-            )
+            for table, place in (("vectors", 0), ("hidden_states", 1)):
+                connection.executemany(
+                    f"INSERT OR REPLACE INTO {table} VALUES (?, ?)",
+                    [(key, rows[place].astype("<f4").tobytes()) for key, rows in new.items()],
+                )
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:

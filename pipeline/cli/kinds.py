@@ -101,7 +101,7 @@ def _print_gains(gains: Gains) -> None:
 
 def _print(found: Scores) -> None:
     say(f"labellers: kappa {found.kappa:.2f}; one scored against the other: macro-F1 {found.person:.2f}")
-    grid = table("against", ">messages", ">macro-F1", ">95 %", ">accuracy", ">ECE", ">complaint P at R ≥ .65")
+    grid = table("against", ">messages", ">macro-F1", ">95 %", ">accuracy", ">ECE", ">complaint P at R ≥ .65*")
     rows = {"both agreeing": found.agreed, "labeller 1": found.first, "labeller 2": found.second}
     rows |= {f"  {name}": quality for name, quality in found.sets.items()}
     for name, quality in rows.items():
@@ -115,7 +115,15 @@ def _print(found: Scores) -> None:
             f"{quality.ece:.3f}",
             next((f"{one.precision:.3f}" for one in quality.complaint if one.at_recall == 0.65), "-"),
         )
-    console().print(grid, "")
+    console().print(grid)
+    say("* the threshold chosen on the very messages: what ranking allows")
+    if (complaint := found.complaint) is not None:
+        chosen = complaint.chosen
+        say(
+            f"complaints on the test half, from p ≥ {chosen.threshold:.2f} on, as the dev half chose it (there P "
+            f"{chosen.precision:.3f} at R {chosen.recall:.2f}): P {complaint.precision:.3f} at R {complaint.recall:.2f}"
+        )
+    say("")
     _print_kinds(found.agreed)
 
 

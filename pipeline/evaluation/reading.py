@@ -60,7 +60,7 @@ def read_data(path: Path, reader: Reader, noise_label: str, progress: Callable[[
     for start in range(0, len(rows), CHUNK):
         events = [_event(start + number, row["text"]) for number, row in enumerate(rows[start : start + CHUNK])]
         origins = [Origin(partition=0, offset=0)] * len(events)
-        signals = reader.signals(events, origins, reader.vectors(events))
+        signals = reader.signals(events, origins, reader.encoded(events))
         arrivals += [
             replace(arrival_of(one, frozenset({one.language or "en"})), record=None, origin=None) for one in signals
         ]

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from sqlalchemy import Row, Select, and_, delete, func, select
 
 from pipeline.errors import FatalError
@@ -26,20 +24,12 @@ from pipeline.store.trail import find_message
 
 @dataclass(frozen=True, slots=True)
 class Corrected:
-    """A correction with the message as it stands.
-
-    Attributes
-    ----------
-    model, vector
-        The message's stored vector (d,) float32 and the model that made it; None where there is none.
-    """
+    """A correction with the message as it stands."""
 
     ref: MessageRef
     kind: str
     seq: int
     text: str
-    model: str | None
-    vector: npt.NDArray[np.float32] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +75,8 @@ async def corrections(database: Database, space: str, limit: int) -> list[Correc
 
     Left out are those of messages that were edited since: what was said of other words is not known of these.
     """
-    table, messages, vectors = schema.corrections, schema.messages, schema.vectors
-    query = _valid(select(table.c.kind, messages, vectors.c.model, vectors.c.vector), space).outerjoin(
-        vectors, and_(vectors.c.space == messages.c.space, vectors.c.seq == messages.c.seq)
-    )
+    table, messages = schema.corrections, schema.messages
+    query = _valid(select(table.c.kind, messages), space)
     newest = query.order_by(table.c.at.desc(), table.c.platform, table.c.message_id).limit(limit)
     async with reading(database) as connection:
         found = (await connection.execute(newest)).all()
@@ -131,11 +119,4 @@ def _key(space: str, ref: MessageRef) -> Any:
 
 
 def _corrected(row: Row[Any]) -> Corrected:
-    return Corrected(
-        ref=MessageRef(row.platform, row.message_id),
-        kind=row[0],
-        seq=row.seq,
-        text=row.text,
-        model=row.model,
-        vector=np.frombuffer(row.vector, "<f2").astype(np.float32) if row.vector is not None else None,
-    )
+    return Corrected(ref=MessageRef(row.platform, row.message_id), kind=row[0], seq=row.seq, text=row.text)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from sqlalchemy import and_, bindparam, delete, func, select, update
+from sqlalchemy import Row, and_, bindparam, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pipeline.entries import Entry, Posted, Vector
 from pipeline.fold import SpaceState
-from pipeline.records import MessageRef
+from pipeline.records import Kinds, MessageRef
 from pipeline.refold import Before, Refolded
 from pipeline.state import Changes, Cluster, FoldSettings, Lineage, LineageEvent, Member, Move, Status
 from pipeline.store import schema
@@ -31,6 +32,8 @@ class Stored:
     release: str | None
     model: str | None
     vector: Vector | None
+    kinds: Kinds
+    """As it was read when it came, by the classifier that its recipe names."""
 
 
 async def models_of(connection: AsyncConnection, space: str) -> dict[str, int]:
@@ -72,9 +75,24 @@ async def read_texts(connection: AsyncConnection, space: str) -> list[Stored]:
             row.release,
             row.model,
             _vector(row.vector),
+            _kinds(row),
         )
         for row in await connection.execute(query)
     ]
+
+
+def _kinds(row: Row[Any]) -> Kinds:
+    complaint, idea, question, praise, other = row.kinds
+    return Kinds(
+        complaint=complaint,
+        idea=idea,
+        question=question,
+        praise=praise,
+        other=other,
+        kind=row.kind,
+        cues=tuple(row.cues),
+        recipe=row.recipe,
+    )
 
 
 def _vector(stored: bytes | None) -> Vector | None:

@@ -14,7 +14,7 @@ from sqlalchemy import update
 
 from models.clusterer import DensityClusterer
 from models.embedder import SentenceEmbedder, model_name
-from models.kinds import train_kinds
+from models.kinds import RECIPE_VERSION, train_kinds
 from pipeline import rebuild
 from pipeline.doors import Arrival, arrival_of
 from pipeline.embed import Reader
@@ -68,7 +68,7 @@ def posts(reader: Reader, numbers: Sequence[int], at: int = 0) -> list[Arrival]:
             )
         )  # fmt: skip
     origins = [Origin(cluster="k", partition=0, offset=number) for number in numbers]
-    return [arrival_of(s, frozenset({"en"})) for s in reader.signals(events, origins, reader.vectors(events))]
+    return [arrival_of(s, frozenset({"en"})) for s in reader.signals(events, origins, reader.encoded(events))]
 
 
 def command(name: CommandName, cluster_id: str, number: int, **more: object) -> Arrival:
@@ -203,6 +203,34 @@ async def test_a_killed_rebuild_goes_on_where_it_was_and_a_live_owner_is_not_rob
     await database.close()
 
 
+async def test_what_the_very_model_and_classifier_read_is_not_read_again(
+    readers: tuple[Reader, Reader], database_url: str, tmp_path: Path
+) -> None:
+    database = Database(database_url)
+    await told(database, readers[0])
+    vectors = {row.message_id: row.vector for row in await rows(database, schema.vectors)}
+    before = {row.message_id: row.kinds for row in await rows(database, schema.messages)}
+    said: list[str] = []
+    await moved(database, readers[0], tmp_path / "cache", said)
+    assert not any("embedding" in line for line in said)
+
+    # An older classifier had called one message praise: it is read again, and its vector stays.
+    async with database.write() as connection:
+        table = schema.messages
+        praise = {"kinds": [0.0, 0.0, 0.0, 1.0, 0.0], "kind": "praise", "recipe": "kinds-0"}
+        await connection.execute(update(table).where(table.c.message_id == "m3").values(praise))
+    await moved(database, readers[0], tmp_path / "cache", said)
+    assert next(line for line in said if "embedding" in line).startswith("embedding 1 texts")
+    after = {row.message_id: row for row in await rows(database, schema.messages)}
+    assert after["m3"].recipe == RECIPE_VERSION
+    np.testing.assert_allclose(after["m3"].kinds, before["m3"], atol=1e-3)
+    assert {name: row.kinds for name, row in after.items() if name != "m3"} == {
+        name: kinds for name, kinds in before.items() if name != "m3"
+    }
+    assert {row.message_id: row.vector for row in await rows(database, schema.vectors)} == vectors
+    await database.close()
+
+
 async def test_check_finds_what_repair_mends(readers: tuple[Reader, Reader], database_url: str) -> None:
     database = Database(database_url)
     found = await told(database, readers[0])
@@ -233,9 +261,7 @@ async def test_people_who_were_erased_stay_erased(
     gone = Event(
         id="g", source="//t", type=EventType.DELETED, time=T0 + timedelta(days=1), space=SPACE, container="c", data=data
     )
-    (signal,) = readers[0].signals(
-        [gone], [Origin(cluster="k", partition=0, offset=500)], np.zeros((0, 32), np.float32)
-    )
+    (signal,) = readers[0].signals([gone], [Origin(cluster="k", partition=0, offset=500)], readers[0].encoded([gone]))
     await owner.take(received([arrival_of(signal, frozenset({"en"}))]))
     await owner.release()
     owner.close()

@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from models.embedder import Encoded
 from models.kinds import train_kinds
 from pipeline.embed import Reader
 
@@ -29,6 +30,11 @@ class WordEmbedder:
         """See `Embedder.encode`."""
         self.texts += len(texts)
         return np.stack([self._one(text) for text in texts]) if texts else np.zeros((0, DIMENSIONS), np.float32)
+
+    def encode_deep(self, texts: Sequence[str]) -> Encoded:
+        """See `Embedder.encode_deep`."""
+        rows = self.encode(texts)
+        return Encoded(rows, rows)
 
     def _one(self, text: str) -> npt.NDArray[np.float32]:
         word = text.split(maxsplit=1)[0] if text.split() else ""

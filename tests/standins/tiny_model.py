@@ -9,7 +9,7 @@ from pathlib import Path
 WORD_PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
-def tiny_model(folder: Path, words: Iterable[str], *, hidden: int = 32, seed: int = 0) -> Path:
+def tiny_model(folder: Path, words: Iterable[str], *, hidden: int = 32, layers: int = 1, seed: int = 0) -> Path:
     """Write a BERT of one layer over `words`, with mean pooling and normalisation, weights as safetensors.
 
     Parameters
@@ -18,6 +18,8 @@ def tiny_model(folder: Path, words: Iterable[str], *, hidden: int = 32, seed: in
         Lower-case words that become word pieces of their own; letters are pieces too, so that no word is unknown.
     hidden
         Length of its vectors, a multiple of 4.
+    layers
+        How many it has, above that of the word pieces.
     seed
         Of the random weights: another one is another vector space.
     """
@@ -32,7 +34,7 @@ def tiny_model(folder: Path, words: Iterable[str], *, hidden: int = 32, seed: in
     config = BertConfig(
         vocab_size=len(vocabulary),
         hidden_size=hidden,
-        num_hidden_layers=1,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         intermediate_size=2 * hidden,
         max_position_embeddings=64,

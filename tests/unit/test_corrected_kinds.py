@@ -21,8 +21,9 @@ from models.corrected_kinds import (
     source_priors,
 )
 from models.embedder import SentenceEmbedder
+from models.kind_examples import Examples, shipped_examples
 from models.kind_names import KINDS
-from models.kinds import RECIPE_VERSION, Examples, KindClassifier, shipped_examples
+from models.kinds import RECIPE_VERSION, KindClassifier
 from models.text import strip_for_embedding
 from pipeline.embed import Reader
 from pipeline.learning import Learner
@@ -59,13 +60,13 @@ def shipped(embedder: SentenceEmbedder) -> Examples:
 
 @pytest.fixture(scope="module")
 def classifier(shipped: Examples) -> KindClassifier:
-    return KindClassifier().fit(shipped.texts, shipped.kinds, shipped.embeddings)
+    return KindClassifier().fit(shipped.texts, shipped.kinds, shipped.hidden)
 
 
 def corrections_of(
     embedder: SentenceEmbedder, texts: Sequence[str], kind: str, source: str = "discord"
 ) -> list[Correction]:
-    rows = embedder.encode([strip_for_embedding(text) for text in texts])
+    rows = embedder.encode_deep([strip_for_embedding(text) for text in texts]).hidden
     return [Correction(source, text, kind, row) for text, row in zip(texts, rows, strict=True)]
 
 
@@ -75,7 +76,8 @@ def learned(shipped: Examples, embedder: SentenceEmbedder) -> CorrectedKinds:
 
 
 def shares(classifier: KindClassifier, embedder: SentenceEmbedder, texts: Sequence[str]) -> np.ndarray:
-    return classifier.predict(texts, embedder.encode([strip_for_embedding(text) for text in texts])).probabilities
+    hidden = embedder.encode_deep([strip_for_embedding(text) for text in texts]).hidden
+    return classifier.predict(texts, hidden).probabilities
 
 
 def test_what_is_like_the_corrections_changes_and_the_rest_stays(
@@ -95,7 +97,7 @@ def test_a_correction_weighs_as_one_example(
     by_hand = KindClassifier().fit(
         [*shipped.texts, *(one.text for one in more)],
         [*shipped.kinds, *(one.kind for one in more)],
-        np.vstack([shipped.embeddings, *(one.embedding[None] for one in more)]),
+        np.vstack([shipped.hidden, *(one.hidden[None] for one in more)]),
     )
     found, expected = (shares(one, embedder, [ALIKE, *APART]) for one in (learned.classifier, by_hand))
     assert np.allclose(found, expected, atol=1e-3)
@@ -115,7 +117,7 @@ def test_the_same_in_any_order_and_a_recipe_that_tells_them_apart(
 
 
 def test_a_refit_with_two_hundred_takes_seconds(shipped: Examples, embedder: SentenceEmbedder) -> None:
-    rows = embedder.encode(list(WRONG))
+    rows = embedder.encode_deep(list(WRONG)).hidden
     many = [Correction("discord", f"{WRONG[n % 8]} since build {n}", KINDS[n % 5], rows[n % 8]) for n in range(200)]
     begun = time.process_time()
     refit(shipped, many)
@@ -156,7 +158,7 @@ def event(text: str, space: str, platform: str = "discord") -> Event:
 
 def read(reader: Reader, events: list[Event]) -> list[Signal]:
     origins = [Origin(cluster="k", partition=0, offset=number) for number in range(len(events))]
-    return reader.signals(events, origins, reader.vectors(events))
+    return reader.signals(events, origins, reader.encoded(events))
 
 
 def test_each_space_is_read_by_its_own_and_each_platform_with_its_prior(
@@ -177,11 +179,11 @@ def test_each_space_is_read_by_its_own_and_each_platform_with_its_prior(
     assert (mixed[0].kinds.kind, mixed[0].kinds.recipe) == ("other", learned.recipe)
     assert mixed[2].kinds.question > 5 * mixed[0].kinds.question
     assert [signal.vector for signal in mixed] == [signal.vector for signal in plain]
-    vectors = embedder.encode([strip_for_embedding(text) for text in (ALIKE, ALIKE, APART[0])])
+    hidden = embedder.encode_deep([strip_for_embedding(text) for text in (ALIKE, ALIKE, APART[0])]).hidden
     reader = Reader(embedder, classifier, {"own": own})
-    kinds, _ = reader.read("own", ["reddit", "discord", "discord"], [ALIKE, ALIKE, APART[0]], vectors)
+    kinds = reader.read("own", ["reddit", "discord", "discord"], [ALIKE, ALIKE, APART[0]], hidden)
     assert kinds[:2] == [mixed[2].kinds, mixed[0].kinds]
-    assert reader.read("other", ["discord"], [ALIKE], vectors[:1])[0] == [two.kinds]
+    assert reader.read("other", ["discord"], [ALIKE], hidden[:1]) == [two.kinds]
 
 
 async def test_a_learner_follows_the_corrections_of_its_space(
@@ -204,7 +206,6 @@ async def test_a_learner_follows_the_corrections_of_its_space(
     assert stranger.reader.learned == {}
     (signal,) = read(reader, [event(ALIKE, SPACE)])
     assert signal.kinds is not None
-    # The stored vectors are another model's, and were made anew.
     assert signal.kinds.kind == "other"
     first = reader.learned[SPACE]
     await learner.look()

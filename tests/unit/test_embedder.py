@@ -48,6 +48,21 @@ def test_rows_are_unit_float32_in_the_order_given(embedder: SentenceEmbedder) ->
         np.testing.assert_allclose(embedder.encode([text])[0], row, atol=1e-5)
 
 
+def test_hidden_states_come_with_the_very_vectors(embedder: SentenceEmbedder) -> None:
+    texts = ["a longer message about something else", "thanks", "", "thanks"]
+    found = embedder.encode_deep(texts)
+    np.testing.assert_array_equal(found.vectors, embedder.encode(texts))
+    assert found.hidden.shape == (4, 384)
+    assert found.hidden.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(found.hidden, axis=1), 1, atol=1e-5)
+    np.testing.assert_array_equal(found.hidden[1], found.hidden[3])
+    assert np.abs(np.einsum("nd,nd->n", found.vectors, found.hidden)).max() < 0.9
+    some = found[[2, 0]]
+    np.testing.assert_array_equal(some.hidden, found.hidden[[2, 0]])
+    np.testing.assert_array_equal(some.vectors, found.vectors[[2, 0]])
+    assert embedder.encode_deep([]).hidden.shape == (0, 384)
+
+
 def test_repeated_texts_get_equal_rows_and_none_gets_none(embedder: SentenceEmbedder) -> None:
     rows = embedder.encode(["thanks", "a longer message about something else", "thanks"])
     np.testing.assert_array_equal(rows[0], rows[2])
@@ -99,7 +114,7 @@ def test_a_folder_without_safetensors_is_refused(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of another make than the shipped one, built here as the hub lays models out."""
-    return tiny_model(tmp_path_factory.mktemp("models") / "tiny-bert", WORDS)
+    return tiny_model(tmp_path_factory.mktemp("models") / "tiny-bert", WORDS, layers=3)
 
 
 def test_any_hub_style_folder_loads_and_its_vectors_are_the_models_own(tiny: Path) -> None:
@@ -114,14 +129,19 @@ def test_any_hub_style_folder_loads_and_its_vectors_are_the_models_own(tiny: Pat
     text = "The app crashes, please export"
     tokens = AutoTokenizer.from_pretrained(tiny)(text, return_tensors="pt")
     with torch.no_grad():
-        mean = AutoModel.from_pretrained(tiny).eval()(**tokens).last_hidden_state[0].mean(0).numpy()
-    np.testing.assert_allclose(embedder.encode([text])[0], mean / np.linalg.norm(mean), atol=1e-5)
+        layers = AutoModel.from_pretrained(tiny).eval()(**tokens, output_hidden_states=True).hidden_states
+    # Padded beside a longer one: the padding has no part in either.
+    found = embedder.encode_deep([text, f"{text} {text} {text}"])
+    assert len(layers) == 4
+    for row, layer in ((found.vectors[0], layers[3]), (found.hidden[0], layers[2])):
+        mean = layer[0].mean(0).numpy()
+        np.testing.assert_allclose(row, mean / np.linalg.norm(mean), atol=1e-5)
 
 
 def test_a_pinned_model_loads_only_while_its_weights_are_the_pinned_ones(tiny: Path, tmp_path: Path) -> None:
     digest = hashlib.sha256((tiny / "model.safetensors").read_bytes()).hexdigest()
     assert SentenceEmbedder.load(tiny, sha256=digest.upper(), device="cpu").name.endswith(digest[:12])
-    other = tiny_model(tmp_path / "tiny-bert", WORDS, seed=1)
+    other = tiny_model(tmp_path / "tiny-bert", WORDS, layers=3, seed=1)
     assert SentenceEmbedder.load(other, device="cpu").name != SentenceEmbedder.load(tiny, device="cpu").name
     with pytest.raises(ModelFilesError, match=digest):
         SentenceEmbedder.load(other, sha256=digest)

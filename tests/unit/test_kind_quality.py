@@ -3,7 +3,9 @@
 import gzip
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -12,9 +14,11 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score  # type: ignore[import-untyped]
 
 from models.kind_names import KINDS
-from models.kind_quality import calibration_error, kappa, macro_f1, measure, operating_points
+from models.kind_quality import Point, calibration_error, kappa, macro_f1, measure, operating_points, transferred
+from models.kinds import KindClassifier, KindPrediction
 from pipeline.errors import FatalError
-from pipeline.kind_gold import Gold, read_gold, read_texts
+from pipeline.kind_gold import Gold, Half, Scores, read_gold, read_texts, score
+from tests.standins.readers import WordEmbedder
 
 GOLD = Path(__file__).parents[1] / "gold" / "kinds.jsonl"
 
@@ -47,6 +51,47 @@ def test_operating_point_is_the_most_precise_that_reaches_the_recall() -> None:
         pytest.approx((0.75, 1.0, 0.6)),
     ]
     assert operating_points(np.zeros(2, dtype=bool), np.ones(2)) == ()
+
+
+def test_a_threshold_of_other_messages_is_measured_on_these() -> None:
+    chosen = Point(0.65, 0.6, 0.9, 0.7)
+    found = transferred(chosen, np.array([True, True, False, True, False]), np.array([0.9, 0.6, 0.6, 0.59, 0.1]))
+    assert (found.precision, found.recall) == pytest.approx((2 / 3, 2 / 3))
+    assert found.chosen is chosen
+    nothing = transferred(chosen, np.array([True]), np.array([0.2]))
+    assert (nothing.precision, nothing.recall) == (0.0, 0.0)
+    with pytest.raises(ValueError, match="recall is of nothing"):
+        transferred(chosen, np.array([False]), np.array([0.9]))
+
+
+class Told:
+    """A classifier that believes what it reads: "0.7" is a complaint with .7, else other."""
+
+    def predict(self, texts: list[str], hidden: np.ndarray) -> KindPrediction:
+        rows = np.zeros((len(hidden), len(KINDS)))
+        rows[:, 0] = [float(text) for text in texts]
+        rows[:, 4] = 1 - rows[:, 0]
+        return KindPrediction(rows, [()] * len(texts), np.zeros(len(texts), np.bool_))
+
+
+def test_the_dev_half_chooses_and_the_test_half_is_measured() -> None:
+    named = [Gold("a", str(number), "complaint", "complaint") for number in range(200)]
+    dev, test = ([one for one in named if one.half == half][:6] for half in ("dev", "test"))
+    chat = [replace(one, label_1="other", label_2="other") for one in (*dev[3:], *test[3:])]
+    gold = [*dev[:3], *chat[:3], *test[:3], *chat[3:]]
+    doubted = replace(test[0], id="doubted", label_2="idea")
+    said = ["0.9", "0.8", "0.3", "0.7", "0.2", "0.1", "0.95", "0.5", "0.4", "0.85", "0.6", "0.1"]
+
+    def scored(half: Half) -> Scores:
+        return score([*gold, doubted], [*said, "0.99"], WordEmbedder(), cast(KindClassifier, Told()), half)
+
+    for half in ("test", "all"):
+        found = scored(half).complaint
+        assert found is not None
+        assert (found.chosen.threshold, found.chosen.precision) == (0.8, 1.0)
+        assert (found.precision, found.recall) == pytest.approx((0.5, 1 / 3))
+    assert scored("dev").complaint is None
+    assert scored("dev").agreed.messages == scored("test").agreed.messages == 6
 
 
 def test_calibration_error_is_zero_where_half_of_the_half_sure_are_right() -> None:

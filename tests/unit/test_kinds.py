@@ -9,11 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from models.acting import ActingRule, kind_of, vote
 from models.cues import CUE_NAMES
 from models.embedder import SentenceEmbedder
+from models.kind_examples import shipped_examples
 from models.kind_names import KINDS
-from models.kinds import PRIORS, RECIPE_VERSION, ActingRule, KindClassifier, kind_of, train_kinds, vote
+from models.kinds import IDEA_ODDS, PRIORS, RECIPE_VERSION, KindClassifier, train_kinds
 from models.text import strip_for_embedding
+from tests.standins.readers import WordEmbedder
 
 # Written for this test, before the classifier was first run on them; nothing of them stands in the examples.
 HELD_OUT = {
@@ -81,7 +84,7 @@ def classifier(embedder: SentenceEmbedder) -> KindClassifier:
 
 
 def embed(embedder: SentenceEmbedder, texts: list[str]) -> npt.NDArray[np.float32]:
-    return embedder.encode([strip_for_embedding(text) for text in texts])
+    return embedder.encode_deep([strip_for_embedding(text) for text in texts]).hidden
 
 
 @pytest.fixture(scope="module")
@@ -97,12 +100,33 @@ def test_recipe_version_names_the_examples() -> None:
 
 def test_examples_are_many_balanced_and_apart_from_the_test(examples: list[tuple[str, str]]) -> None:
     counts = [sum(kind == one for _, one in examples) for kind in KINDS]
-    assert sum(counts) == len(examples) >= 1_100
-    assert min(counts) >= 200
-    assert max(counts) <= 260
+    assert sum(counts) == len(examples) >= 3_000
+    # Chatter is the most various.
+    assert min(counts) >= 450
+    assert max(counts) <= 1_000
     texts = {text.casefold() for text, _ in examples}
     assert len(texts) == len(examples)
     assert texts.isdisjoint(text.casefold() for group in HELD_OUT.values() for text in group)
+
+
+def test_what_ships_is_what_the_model_reads_in_the_examples(
+    embedder: SentenceEmbedder, examples: list[tuple[str, str]]
+) -> None:
+    shipped = shipped_examples(embedder)
+    assert list(zip(shipped.texts, shipped.kinds, strict=True)) == examples
+    some = np.random.default_rng(0).choice(len(examples), 60, replace=False)
+    read = embed(embedder, [examples[row][0] for row in some])
+    cosines = np.einsum("nh,nh->n", read, shipped.hidden[some])
+    # Whole numbers turn a row by half a degree; another example's row is a quarter turn and more away.
+    assert cosines.min() > 0.9995, "run: python -m models.kind_examples"
+    assert shipped.hidden.dtype == np.float32
+    assert np.allclose(np.linalg.norm(shipped.hidden, axis=1), 1, atol=1e-6)
+
+
+def test_another_model_reads_the_examples_itself() -> None:
+    embedder = WordEmbedder()
+    assert shipped_examples(embedder).hidden.shape == (embedder.texts, embedder.dimensions)
+    assert embedder.texts >= 3_000
 
 
 def test_held_out_sentences_get_their_kind(classifier: KindClassifier, embedder: SentenceEmbedder) -> None:
@@ -111,7 +135,7 @@ def test_held_out_sentences_get_their_kind(classifier: KindClassifier, embedder:
     found = classifier.predict(texts, embed(embedder, texts)).probabilities.argmax(axis=1)
     wrong = [(text, KINDS[best]) for text, kind, best in zip(texts, gold, found, strict=True) if KINDS[best] != kind]
     assert len(texts) == 40
-    assert len(wrong) <= 6, wrong
+    assert len(wrong) <= 4, wrong
 
 
 def test_rows_sum_to_one_and_the_same_twice_in_any_batch(
@@ -169,6 +193,18 @@ def test_prior_moves_odds_by_its_ratio(classifier: KindClassifier, embedder: Sen
     assert sum(PRIORS["chat"].values()) == pytest.approx(1)
 
 
+def test_ideas_are_rare_where_no_shares_are_known(
+    classifier: KindClassifier, embedder: SentenceEmbedder, examples: list[tuple[str, str]]
+) -> None:
+    texts = ["could the sync be quicker"]
+    hidden = embed(embedder, texts)
+    learned = {kind: sum(kind == one for _, one in examples) / len(examples) for kind in KINDS}
+    as_learned = classifier.predict(texts, hidden, prior=learned).probabilities[0]
+    plain = classifier.predict(texts, hidden).probabilities[0]
+    assert plain[1] / plain[0] == pytest.approx(IDEA_ODDS * as_learned[1] / as_learned[0])
+    assert plain[2:] / plain[0] == pytest.approx(as_learned[2:] / as_learned[0])
+
+
 @pytest.mark.parametrize(
     "prior", [{"complaint": 1.0}, dict.fromkeys(KINDS, 0.0), {**dict.fromkeys(KINDS, 0.2), "x": 1}]
 )
@@ -211,11 +247,12 @@ def shares_row(**shares: float) -> npt.NDArray[np.float64]:
 @pytest.mark.parametrize(
     ("probabilities", "requests", "kind"),
     [
-        (shares_row(complaint=0.6), False, "complaint"),
-        (shares_row(complaint=0.59), False, "unsure"),
-        (shares_row(idea=0.6), True, "idea"),
-        (shares_row(idea=0.99), False, "unsure"),
-        (shares_row(idea=0.5), True, "unsure"),
+        (shares_row(complaint=0.45), False, "complaint"),
+        (shares_row(complaint=0.44), False, "unsure"),
+        (shares_row(idea=0.4), True, "idea"),
+        (shares_row(idea=0.39), True, "unsure"),
+        (shares_row(idea=0.6), False, "idea"),
+        (shares_row(idea=0.59), False, "unsure"),
         (shares_row(question=0.3), False, "question"),
         (shares_row(praise=0.3), True, "praise"),
         (shares_row(other=0.3), True, "other"),
@@ -226,7 +263,8 @@ def test_acting_rule(probabilities: npt.NDArray[np.float64], requests: bool, kin
 
 
 def test_acting_rule_can_be_set() -> None:
-    assert kind_of(shares_row(complaint=0.5), requests=False, rule=ActingRule(complaint=0.4)) == "complaint"
+    assert kind_of(shares_row(complaint=0.5), requests=False, rule=ActingRule(complaint=0.5)) == "complaint"
+    assert kind_of(shares_row(complaint=0.5), requests=False, rule=ActingRule(complaint=0.51)) == "unsure"
 
 
 def test_cluster_vote(classifier: KindClassifier, embedder: SentenceEmbedder) -> None:
