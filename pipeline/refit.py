@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from models.geometry import Floats, View, attach_threshold, centroids, cohesion
 from models.novelty import LEAST_NEW, chance_new
+from models.sureness import cohesion_needed
 from pipeline.carrying import take_name
 from pipeline.centroids import CHUNK, SCALE, similarities, whole
 from pipeline.constraints import Constraints, bend, keep_whole
@@ -337,15 +338,16 @@ def _expire(state: Space, members: list[Member]) -> None:
 
 def _hold(state: Space, constraints: Constraints, pieces: Mapping[str, float]) -> None:
     """Establish what is sure: found again and again, of a piece, and most probably no matter of an established one."""
+    live = [c for c in state.clusters.values() if c.live]
     established = sorted(
-        (c for c in state.clusters.values() if c.live and c.established_seq is not None),
-        key=lambda c: (c.established_seq, c.number),
+        (c for c in live if c.established_seq is not None), key=lambda c: (c.established_seq, c.number)
     )
+    needed = cohesion_needed(len(live), state.settings.roomy_cohesion, state.settings.crowded_cohesion)
     ripe = sorted(
         (
             c
-            for c in state.clusters.values()
-            if c.live and c.established_seq is None and _sure(state, c, pieces.get(c.cluster_id, 0.0))
+            for c in live
+            if c.established_seq is None and pieces.get(c.cluster_id, 0.0) >= needed and _steady(state, c)
         ),
         key=lambda c: (-c.count, c.number),
     )
@@ -365,11 +367,10 @@ def _hold(state: Space, constraints: Constraints, pieces: Mapping[str, float]) -
         cluster.held_by = held_by
 
 
-def _sure(state: Space, cluster: Cluster, of_a_piece: float) -> bool:
+def _steady(state: Space, cluster: Cluster) -> bool:
     return (
         cluster.count >= state.settings.established_size
         and cluster.fits >= state.settings.confirming_fits
-        and of_a_piece >= state.settings.least_cohesion
         and len(cluster.overlaps) == STABLE_FITS
         and min(cluster.overlaps) >= state.settings.least_overlap
     )

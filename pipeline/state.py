@@ -60,14 +60,16 @@ class FoldSettings:
     """From this probability on, praise and chatter found and join nothing."""
     found_all_kinds: bool = False
     """Let praise and chatter found clusters too: for texts that are not a community's chat."""
-    established_size: int = 6
+    established_size: int = 10
     """Members from which on a cluster may be established: sure enough to open, and to claim its surroundings."""
-    confirming_fits: int = 2
+    confirming_fits: int = 4
     """Fits that must have found it: the first sight of a group is often two."""
-    least_overlap: float = 0.6
+    least_overlap: float = 0.75
     """Of it, how much each of the latest two fits must have found again: a group that is redrawn is none yet."""
-    least_cohesion: float = 0.65
-    """Mean cosine of its members to the middle of the others (`models.geometry.cohesion`)."""
+    roomy_cohesion: float = 0.6
+    """How much of a piece it must be (`models.geometry.cohesion`) where a space has few clusters …"""
+    crowded_cohesion: float = 0.78
+    """… and where it has many (`models.sureness`)."""
     hold: float = 0.55
     """Cosine at which two clusters are as likely one matter as two; one that is probably the matter of an established
     cluster waits beside it ("close to #12") and opens no ticket of its own (`models.novelty`)."""

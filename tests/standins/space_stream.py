@@ -35,7 +35,8 @@ SMALL = FoldSettings(
     established_size=3,
     confirming_fits=2,  # few messages and rough groups: what is sure in a real space never is here
     least_overlap=0.0,
-    least_cohesion=-1.0,
+    roomy_cohesion=-1.0,
+    crowded_cohesion=-1.0,
     raid_authors=3,
     raid_near=1.01,  # these vectors are nearer to each other than those of real texts
     raid_window=timedelta(minutes=40),

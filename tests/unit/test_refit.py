@@ -104,7 +104,8 @@ def test_an_established_cluster_that_a_fit_does_not_find_stays(tale: Tale) -> No
         ({"confirming_fits": 4}, 4),
         ({"least_overlap": 0.5}, 3),  # the fit that bears a cluster finds nothing of it again
         ({"established_size": 7}, None),
-        ({"least_cohesion": 1.1}, None),
+        ({"roomy_cohesion": 1.1}, None),
+        ({"crowded_cohesion": 1.1}, 2),
     ],
 )
 def test_a_cluster_is_established_once_it_is_sure(settings: dict[str, float], fits: int | None) -> None:
