@@ -74,7 +74,7 @@ def apply_fit(state: Space, fitted: Fitted) -> None:
             merged += 1
     targets = {label: state.survivor(one).cluster_id for label, one in targets.items()}
     for member, label in zip(members, labels.tolist(), strict=True):
-        if label < 0 or member.cluster_id == targets[label] or member.via is not None:
+        if label < 0 or member.cluster_id == targets[label] or member.via is not None or member.cluster_id in plan.whole:
             continue
         if not constraints.parted(member.cluster_id or "", targets[label]):
             parted = member.cluster_id is not None and plan.born.get(label) == member.cluster_id

@@ -36,6 +36,8 @@ class Reconciliation(Generic[Id]):
     """label without a past → the old cluster that most of its messages left (a split), or None."""
     merged: dict[Id, Id | int] = field(default_factory=dict)
     """Old cluster that ended → the old cluster (Id) or the new label (int) that took most of its messages."""
+    whole: frozenset[Id] = frozenset()
+    """Anchored clusters most of whose messages one other cluster would take: they keep all that they have."""
 
 
 def reconcile(
@@ -81,8 +83,9 @@ def reconcile(
     taken = {cluster: label for label, cluster in continued.items()}
     born = {label: _left(label, old, shared, sizes[label]) for label in names if label not in continued}
     merged: dict[Id, Id | int] = {}
+    whole: set[Id] = set()
     for cluster in old:
-        if cluster in taken or cluster in anchors:
+        if cluster in taken:
             continue
         total = shared[cluster].total()
         label, count = max(
@@ -91,8 +94,11 @@ def reconcile(
             default=(-1, 0),
         )
         if count >= MIN_SHARED and count >= MERGE_SHARE * total:
-            merged[cluster] = continued.get(label, label)
-    return Reconciliation(continued, born, merged)
+            if cluster in anchors:
+                whole.add(cluster)
+            else:
+                merged[cluster] = continued.get(label, label)
+    return Reconciliation(continued, born, merged, frozenset(whole))
 
 
 def _take_whole(
