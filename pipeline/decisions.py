@@ -13,8 +13,9 @@ from typing import Final
 
 from pipeline.answers import Answer, calibrate
 from pipeline.entries import Commanded
+from pipeline.establishing import holder_of
 from pipeline.records import CommandName
-from pipeline.refit import bear, holder_of, join, relocate, set_threshold
+from pipeline.refit import bear, join, relocate, set_threshold
 from pipeline.space import Space
 from pipeline.state import Cluster, Effect, Lineage, LineageEvent, Status
 

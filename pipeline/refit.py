@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from models.geometry import Floats, View, attach_threshold, centroids, cohesion
-from models.novelty import LEAST_NEW, chance_new
-from models.sureness import cohesion_needed
+from models.geometry import View, attach_threshold, cohesion
 from pipeline.carrying import take_name
 from pipeline.centroids import CHUNK, SCALE, similarities, whole
 from pipeline.constraints import Constraints, bend, keep_whole
 from pipeline.entries import KIND_COUNT, Fitted, Vector
+from pipeline.establishing import anchors_of, count_fits, establish, firm
 from pipeline.records import MessageRef
 from pipeline.space import Space
 from pipeline.state import Cluster, FitReport, Lineage, LineageEvent, Member, Status
@@ -28,10 +27,6 @@ from pipeline.tracking import MIN_SHARE, Reconciliation, reconcile
 
 EXPIRING_FITS: Final = 2
 """Fits that must have looked at a waiting message before it expires."""
-STABLE_FITS: Final = 2
-"""Latest fits that must agree about a cluster before it is established."""
-TAKE_COSINE: Final = 0.7
-"""Of a group's centroid to an established cluster's, from which on the cluster takes it whole."""
 LEAVE_COSINE: Final = 0.3
 """Of a message to its established cluster's centroid, below which it goes back to the pool."""
 
@@ -45,7 +40,8 @@ def apply_fit(state: Space, fitted: Fitted) -> None:
     """Reconcile a fit with the clusters there are.
 
     An established cluster keeps what it has: it takes whole groups that are mostly its own, and loses only what has
-    drifted far from it. The others follow the fit group by group, until one of them is sure enough to be established.
+    drifted far from it. The others follow the fit group by group, until one of them is sure enough to be established;
+    and so does an established one that turns out to be no longer of a piece, as more messages tell its matters apart.
     """
     members, found = _still_there(state, fitted)
     previous = [m.cluster_id for m in members]
@@ -56,7 +52,7 @@ def apply_fit(state: Space, fitted: Fitted) -> None:
     labels = bent.labels
     established = {c.cluster_id for c in state.clusters.values() if c.live and c.established_seq is not None}
     rows = fitted.view.of(np.stack([m.vector for m in members if m.vector is not None])) if members else None
-    anchors = _anchors(rows, labels, previous, established) if rows is not None else {}
+    anchors = anchors_of(rows, labels, previous, firm(state, rows, previous, established)) if rows is not None else {}
     plan = keep_whole(reconcile(labels, previous, order, anchors), constraints)
     state.cause = ("fit", None)
     targets = dict(plan.continued)
@@ -74,7 +70,12 @@ def apply_fit(state: Space, fitted: Fitted) -> None:
             merged += 1
     targets = {label: state.survivor(one).cluster_id for label, one in targets.items()}
     for member, label in zip(members, labels.tolist(), strict=True):
-        if label < 0 or member.cluster_id == targets[label] or member.via is not None or member.cluster_id in plan.whole:
+        if (
+            label < 0
+            or member.cluster_id == targets[label]
+            or member.via is not None
+            or member.cluster_id in plan.whole
+        ):
             continue
         if not constraints.parted(member.cluster_id or "", targets[label]):
             parted = member.cluster_id is not None and plan.born.get(label) == member.cluster_id
@@ -97,8 +98,8 @@ def apply_fit(state: Space, fitted: Fitted) -> None:
     ]
     _settle_loose(state, loose, constraints, established)
     _expire(state, members)
-    _count_fits(state, found_again, members, homes)
-    _hold(state, state.constraints(), pieces)
+    count_fits(state, found_again, members, homes)
+    establish(state, state.constraints(), pieces)
     _locate(state, fitted.view)
     state.cause = ("joined", None)
     _report(state, fitted, plan, dict(zip((m.ref for m in members), previous, strict=True)), established, merged)
@@ -179,20 +180,6 @@ def join(state: Space, ended: Cluster, survivor: Cluster, command_id: str | None
         state.touch(cluster)
     state.reflag(survivor)
     state.record(LineageEvent(state.seq, ended.cluster_id, Lineage.MERGED, survivor.cluster_id, command_id, pins))
-
-
-def _anchors(
-    rows: Floats, labels: npt.NDArray[np.int32], previous: Sequence[str | None], established: Collection[str]
-) -> dict[str, frozenset[int]]:
-    """Return, by established cluster, the labels whose groups lie near enough to it to be taken whole."""
-    names = sorted(cluster for cluster in {c for c in previous if c is not None} if cluster in established)
-    if not names or labels.max(initial=-1) < 0:
-        return {}
-    place = {cluster: index for index, cluster in enumerate(names)}
-    groups = centroids(rows, labels, int(labels.max()) + 1)
-    own = centroids(rows, np.array([place.get(c or "", -1) for c in previous], np.int32), len(names))
-    near = own.astype(np.float64) @ groups.astype(np.float64).T >= TAKE_COSINE
-    return {cluster: frozenset(np.nonzero(near[index])[0].tolist()) for cluster, index in place.items()}
 
 
 def relocate(state: Space, *clusters: Cluster) -> None:
@@ -290,39 +277,6 @@ def _settle_loose(state: Space, loose: list[Member], constraints: Constraints, e
         )
 
 
-def _count_fits(
-    state: Space, found_again: Collection[str], members: list[Member], homes: Sequence[Cluster | None]
-) -> None:
-    """Count the fits that found a cluster, and how much of it each found again.
-
-    Of the messages that the fit before looked at too: those both in it now and before, to those in it now or before
-    (Jaccard). What joins a growing cluster anew is no sign that it is unsure.
-    """
-    before, after, both = Counter[str](), Counter[str](), Counter[str]()
-    for member, home in zip(members, homes, strict=True):
-        if member.seq > state.fit_seq:
-            continue
-        now = member.cluster_id
-        old = state.survivor(home.cluster_id).cluster_id if home is not None else None
-        if old is not None:
-            before[old] += 1
-        if now is not None:
-            after[now] += 1
-        if now is not None and now == old:
-            both[now] += 1
-    for cluster_id in sorted(found_again):
-        cluster = state.clusters[cluster_id]
-        if not cluster.live:
-            continue
-        if cluster.born_seq < state.seq:
-            cluster.fits += 1
-        union = before[cluster_id] + after[cluster_id] - both[cluster_id]
-        cluster.overlaps = (*cluster.overlaps, both[cluster_id] / union if union else 0.0)[-STABLE_FITS:]
-        state.refitted(cluster)
-        if cluster.established_seq is None:
-            state.touch(cluster)
-
-
 def _expire(state: Space, members: list[Member]) -> None:
     assert state.now is not None
     in_window = {m.ref for m in state.fit_members()}
@@ -334,60 +288,6 @@ def _expire(state: Space, members: list[Member]) -> None:
         old = member.fits >= EXPIRING_FITS and state.now - member.at > state.settings.pool_ttl
         if old or member.ref not in in_window:
             state.place(member, Status.EXPIRED, None, "found no company")
-
-
-def _hold(state: Space, constraints: Constraints, pieces: Mapping[str, float]) -> None:
-    """Establish what is sure: found again and again, of a piece, and most probably no matter of an established one."""
-    live = [c for c in state.clusters.values() if c.live]
-    established = sorted(
-        (c for c in live if c.established_seq is not None), key=lambda c: (c.established_seq, c.number)
-    )
-    needed = cohesion_needed(len(live), state.settings.roomy_cohesion, state.settings.crowded_cohesion)
-    ripe = sorted(
-        (
-            c
-            for c in live
-            if c.established_seq is None and pieces.get(c.cluster_id, 0.0) >= needed and _steady(state, c)
-        ),
-        key=lambda c: (-c.count, c.number),
-    )
-    waiting = {c.cluster_id for c in ripe}
-    for cluster in state.clusters.values():
-        if cluster.held_by is not None and cluster.cluster_id not in waiting:
-            cluster.held_by = None
-            state.touch(cluster)
-    for cluster in ripe:
-        holder = holder_of(state, cluster, established, constraints)
-        held_by = holder.cluster_id if holder is not None else None
-        if held_by is None:
-            cluster.established_seq = state.seq
-            established.append(cluster)
-        if held_by != cluster.held_by or held_by is None:
-            state.touch(cluster)
-        cluster.held_by = held_by
-
-
-def _steady(state: Space, cluster: Cluster) -> bool:
-    return (
-        cluster.count >= state.settings.established_size
-        and cluster.fits >= state.settings.confirming_fits
-        and len(cluster.overlaps) == STABLE_FITS
-        and min(cluster.overlaps) >= state.settings.least_overlap
-    )
-
-
-def holder_of(
-    state: Space, cluster: Cluster, established: Sequence[Cluster], constraints: Constraints
-) -> Cluster | None:
-    """Return the established cluster beside which one must wait, or None when it is probably a matter of its own."""
-    near = [
-        (state.centroids.cosine(cluster, other), -other.number, other)
-        for other in established
-        if other.centroid is not None and not constraints.parted(cluster.cluster_id, other.cluster_id)
-    ]
-    if not near or chance_new(np.array([cosine for cosine, _, _ in near]), state.hold_threshold) >= LEAST_NEW:
-        return None
-    return max(near, key=lambda item: item[:2])[2]
 
 
 def _report(

@@ -7,9 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from models.geometry import cohesion
 from pipeline.entries import Vector
+from pipeline.establishing import TAKE_COSINE
 from pipeline.fold import SpaceState
-from pipeline.refit import LEAVE_COSINE, TAKE_COSINE
+from pipeline.refit import LEAVE_COSINE
 from pipeline.state import Lineage, Status
 from tests.standins.space_stream import SMALL, SPACE
 from tests.standins.space_tale import Tale, unit
@@ -87,6 +89,37 @@ def test_an_established_cluster_takes_whole_only_what_lies_near_it(cosine: float
     assert tale.home("a0") is cluster
     split = [e for e in tale.state.drain().lineage if e.what is Lineage.SPLIT]
     assert len(split) == (not taken)
+
+
+def test_an_established_cluster_keeps_what_a_fit_would_give_to_another(tale: Tale) -> None:
+    for number in range(12):
+        tale.say(f"b{number}", 1)
+    tale.fit({"b": 0})
+    first = tale.home("a0")
+    tale.fit({"a": 0, "b": 0})
+    assert (tale.home("a0") is first, first.count, tale.home("b0").count) == (True, 10, 12)
+
+
+@pytest.mark.parametrize(("needed", "parts"), [(0.8, 1), (0.9, 2)])
+def test_an_established_cluster_that_is_no_longer_of_a_piece_comes_apart(needed: float, parts: int) -> None:
+    tale = Tale()
+    for number in range(6):
+        tale.say(f"a{number}", 0)
+        tale.say(f"b{number}", vector=at_cosine(0.5))
+    both = {"a": 0, "b": 0}
+    tale.fit(both)
+    tale.fit(both)
+    mixed = tale.home("a0")
+    assert mixed.established_seq is not None
+    # Each to the middle of the others: 6 of its own direction, less itself, and 6 at a cosine of .5.
+    assert cohesion(np.stack([tale[f"{who}{n}"].vector for who in "ab" for n in range(6)])) == pytest.approx(
+        0.8386, abs=1e-4
+    )
+    tale.state.settings = replace(SMALL, roomy_cohesion=needed)
+    tale.fit({"a": 0, "b": 1})
+    assert len({tale.home("a0").cluster_id, tale.home("b0").cluster_id}) == parts
+    assert mixed.live
+    assert mixed.established_seq is not None
 
 
 def test_an_established_cluster_that_a_fit_does_not_find_stays(tale: Tale) -> None:

@@ -80,16 +80,16 @@ def test_properties(cells: list[tuple[int, str | None]]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("groups", "anchors", "continued", "born", "merged"),
+    ("groups", "anchors", "continued", "born", "merged", "whole"),
     [
-        pytest.param([(0, "A", 8), (1, "A", 4)], {"A": {0, 1}}, {0: "A", 1: "A"}, {}, {}, id="all that is its own"),
-        pytest.param([(0, "A", 8), (1, "A", 4)], {"A": {0}}, {0: "A"}, {1: "A"}, {}, id="not what lies far"),
-        pytest.param([(0, "A", 8), (0, "B", 9)], {"A": {0}}, {0: "B"}, {}, {}, id="not what is mostly another's"),
-        pytest.param([(0, "A", 4), (0, "B", 9)], {"A": set()}, {0: "B"}, {}, {}, id="ends in no other"),
-        pytest.param([(0, "A", 9), (0, "B", 4)], {"A": {0}}, {0: "A"}, {}, {"B": "A"}, id="others end in it"),
-        pytest.param([(0, "A", 9), (0, "B", 4)], {"A": {0}, "B": {0}}, {0: "A"}, {}, {}, id="of two, neither ends"),
-        pytest.param([(0, "A", 2), (1, "A", 9)], {"A": {0, 1}}, {1: "A"}, {0: "A"}, {}, id="two are coincidence"),
-        pytest.param([(0, "A", 3), (0, None, 10)], {"A": {0}}, {0: "A"}, {}, {}, id="matched where too few to take"),
+        pytest.param([(0, "A", 8), (1, "A", 4)], {"A": {0, 1}}, {0: "A", 1: "A"}, {}, {}, "", id="all that is its own"),
+        pytest.param([(0, "A", 8), (1, "A", 4)], {"A": {0}}, {0: "A"}, {1: "A"}, {}, "", id="not what lies far"),
+        pytest.param([(0, "A", 8), (0, "B", 9)], {"A": {0}}, {0: "B"}, {}, {}, "A", id="not what is mostly another's"),
+        pytest.param([(0, "A", 4), (0, "B", 9)], {"A": set()}, {0: "B"}, {}, {}, "A", id="ends in no other"),
+        pytest.param([(0, "A", 9), (0, "B", 4)], {"A": {0}}, {0: "A"}, {}, {"B": "A"}, "", id="others end in it"),
+        pytest.param([(0, "A", 9), (0, "B", 4)], {"A": {0}, "B": {0}}, {0: "A"}, {}, {}, "B", id="neither ends"),
+        pytest.param([(0, "A", 2), (1, "A", 9)], {"A": {0, 1}}, {1: "A"}, {0: "A"}, {}, "", id="two are coincidence"),
+        pytest.param([(0, "A", 3), (0, None, 10)], {"A": {0}}, {0: "A"}, {}, {}, "", id="too few to take"),
     ],
 )
 def test_anchored_clusters_take_their_groups_and_end_in_no_other(
@@ -98,8 +98,9 @@ def test_anchored_clusters_take_their_groups_and_end_in_no_other(
     continued: dict[int, str],
     born: dict[int, str | None],
     merged: dict[str, str | int],
+    whole: str,
 ) -> None:
-    assert tell(groups, anchors=anchors) == Reconciliation(continued, born, merged)
+    assert tell(groups, anchors=anchors) == Reconciliation(continued, born, merged, frozenset(whole))
 
 
 @given(CELLS, st.dictionaries(st.sampled_from("ABCD"), st.sets(st.integers(0, 5))))
