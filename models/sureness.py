@@ -14,8 +14,8 @@ from typing import Final
 ROOMY: Final = 30
 """Clusters up to which a space is roomy."""
 CROWDED: Final = 60
-"""Clusters from which on it is crowded. These and the two cohesions were chosen on customers' messages: two whole sets of
-about 60 and 77 matters, samples of 20 to 40 matters drawn from them, and the archive that ships."""
+"""Clusters from which on it is crowded. These and the two cohesions were chosen on customers' messages: two whole sets,
+of about 60 and 77 matters, samples of 20 to 40 matters drawn from them, and the archive that ships."""
 
 
 def cohesion_needed(clusters: int, roomy: float, crowded: float) -> float:
