@@ -29,10 +29,10 @@ def correct(
 ) -> None:
     """Say what kind a message is, where the program called it wrong.
 
-    It is written to the database and no command of the space: it moves no message and changes no ticket, and what
-    was read already stays as it was read until `groundswell rebuild --refit`. With kinds.learn_from_corrections the
-    embed stage learns it within minutes, for the messages of this space that come from then on. It goes when its message
-    is erased; a message that is edited afterwards teaches nothing until it is corrected anew.
+    It is written to the database and no command of the space: it moves no message and changes no ticket, and what was
+    read already stays as it was read until `groundswell rebuild --refit`. With kinds.learn_from_corrections the embed
+    stage learns it within minutes, for the messages of this space that come from then on. It goes when its message is
+    erased; a message that is edited afterwards teaches nothing until it is corrected anew.
 
     Example: groundswell correct discord/1180 idea
 
