@@ -46,6 +46,7 @@ FILE_WITHIN_S: Final = 1.0
 """A cluster that grows by the second is looked at once in this time, not with each message."""
 TICK_S: Final = 2.0
 SWEEP_S: Final = 5.0
+BACKLOG_S: Final = 15.0
 
 
 def group_id(settings: Settings, stage: Stage) -> str:
@@ -161,6 +162,7 @@ def file_app(settings: Settings, bootstrap: str, sink: Sink, member: str) -> fau
     )
     _attach(app, agent, _topic(app, settings, CLUSTERS_CHANGED))
     app.task(agent.guard(_every(app, SWEEP_S, sink.sweep)))
+    app.task(agent.guard(_every(app, BACKLOG_S, sink.read_backlog)))
     return app
 
 

@@ -30,7 +30,26 @@ class Action(StrEnum):
     WATCH = "watch"
     """More people say it than before, by more than chance, and it is no ticket yet; nothing is written."""
     OPEN = "open"
+    LINK = "link"
+    """People filed it already: their issue becomes the cluster's ticket."""
     UPDATE = "update"
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """An issue that people filed and that may say what a cluster says."""
+
+    issue_id: str
+    key: str
+    url: str
+    summary: str
+    """A person's words: for who asks, never for a ticket."""
+    status: str
+    done: bool
+    score: float | None
+    """Likeness, at most 1 (`models.backlog`); None where a person named it."""
+    held_by: int | None = None
+    """Number of the cluster whose ticket it is already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +92,10 @@ class ClusterFacts:
     """The last decision proposed it."""
     rising: Rising | None = None
     """More people said it of late than before, by more than chance."""
+    match: Match | None = None
+    """What people filed already and is like it."""
+    backlog_read: bool = True
+    """The tracker's issues were read, as far as that is wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +133,10 @@ def decide(facts: ClusterFacts, filed: Filed | None, policy: PolicySettings, mod
         return Decision(Action.SKIP, "muted", "muted by a person")
     if facts.rejected:
         return Decision(Action.SKIP, "rejected", "no feedback, said a person")
-    decision = _about_ticket(facts, filed, policy) if filed is not None else _about_opening(facts, policy, mode)
+    if filed is not None:
+        decision = _about_ticket(facts, filed, policy)
+    else:
+        decision = _about_match(facts, _about_opening(facts, policy, mode), policy, mode)
     if mode == "shadow" and decision.action not in {Action.SKIP, Action.WATCH}:
         return Decision(Action.SKIP, "shadow", f"shadow mode: would {decision.action} ({decision.reason})")
     return decision
@@ -194,6 +220,30 @@ def _about_opening(facts: ClusterFacts, policy: PolicySettings, mode: Mode) -> D
         return Decision(Action.OPEN, "watch", f"{_rise(rising, facts)}; {_people(facts)}")
     due_at = min(facts.last_at + rising.window, decision.due_at or facts.last_at + rising.window)
     return Decision(Action.WATCH, "rising", f"{_rise(rising, facts)}; no ticket yet: {decision.reason}", due_at)
+
+
+def _about_match(facts: ClusterFacts, opening: Decision, policy: PolicySettings, mode: Mode) -> Decision:
+    """Return what to do instead of opening when people filed it already; a person's `promote` stands."""
+    if opening.action not in {Action.OPEN, Action.PROPOSE} or facts.promoted:
+        return opening
+    if not facts.backlog_read:
+        reason = f"waits until the tracker's issues are read ({opening.reason})"
+        return Decision(Action.SKIP, "backlog", reason, facts.now)
+    match = facts.match
+    if match is None:
+        return opening
+    score = match.score or 0.0
+    found, own = f"{match.key} (likeness {score:.2f}", f"`promote {facts.number}` opens one of its own"
+    if match.held_by is not None:
+        way = f"the ticket of #{match.held_by}: `merge {match.held_by} {facts.number}`, or {own}"
+        return Decision(Action.PROPOSE, "match", f"perhaps the same as {found}), {way} ({opening.reason})")
+    link = policy.backlog.link
+    if link is not None and score >= link and mode != "approve" and not match.done:
+        reason = f"people filed it already: {found}, linked from {_number(link)} on); {opening.reason}"
+        return Decision(Action.LINK, "match", reason)
+    found += f", proposed from {_number(policy.backlog.propose)} on{', done' if match.done else ''})"
+    way = f"`jira link {facts.number} {match.key}` links it, {own}"
+    return Decision(Action.PROPOSE, "match", f"perhaps people filed it already: {found}; {way} ({opening.reason})")
 
 
 def _rise(rising: Rising, facts: ClusterFacts) -> str:

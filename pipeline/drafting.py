@@ -11,6 +11,7 @@ from models.keyphrases import Phrase, Vocabulary, key_phrases, summary
 from pipeline.decide import ClusterFacts, Decision
 from pipeline.issue_text import draft
 from pipeline.store import ledger
+from pipeline.store.backlog import likely_key
 from pipeline.store.database import Database
 from pipeline.store.facts import Said, background, evidence, release_after, typical
 from pipeline.trackers.port import IssueDraft
@@ -35,12 +36,13 @@ class Drafts:
         async with self._database.read() as connection:
             said = await evidence(connection, space, cluster_id)
             taken = await ledger.summaries(connection, space, but=cluster_id)
+            alike = await likely_key(connection, space, cluster_id)
         vocabulary = await self._vocabulary(space)
         messages = [(item.author, item.text) for item in said]
         phrases, line = await asyncio.to_thread(_summarize, messages, vocabulary, taken)
         line = facts.name or line
         words = [phrase.text for phrase in phrases]
-        issue = draft(space, cluster_id, facts, decision, line, words, release_after(said))
+        issue = draft(space, cluster_id, facts, decision, line, words, release_after(said), alike)
         return issue, typical(said, QUOTES)
 
     async def quotes(self, space: str, cluster_id: str) -> list[Said]:

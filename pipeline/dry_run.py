@@ -97,6 +97,18 @@ def load_reader(settings: Settings, *, cache: bool = True) -> Reader:
     FatalError
         When model files are missing or not the expected ones, or the cache cannot be used.
     """
+    embedder = lazy_embedder(settings, cache=cache)
+    return Reader(embedder, train_kinds(embedder))
+
+
+def lazy_embedder(settings: Settings, *, cache: bool = True) -> CachedEmbedder:
+    """Return the settings' model, which is loaded when a text comes that the cache does not know.
+
+    Raises
+    ------
+    FatalError
+        When model files are missing or not the expected ones, or the cache cannot be used.
+    """
     model = settings.model
 
     def load() -> Embedder:
@@ -109,8 +121,7 @@ def load_reader(settings: Settings, *, cache: bool = True) -> Reader:
         name = model_name(model.name, model.sha256)
     except ModelFilesError as exc:
         raise FatalError(str(exc)) from exc
-    embedder = CachedEmbedder(name, load, settings.cache_dir / FILE if cache else None)
-    return Reader(embedder, train_kinds(embedder))
+    return CachedEmbedder(name, load, settings.cache_dir / FILE if cache else None)
 
 
 async def dry_run(settings: Settings, archive: Path, reader: Reader, progress: Progress | None = None) -> DryRun:

@@ -8,27 +8,42 @@ at one cluster at once: what one of them reserved, the others leave to it for `P
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
 from pipeline import metrics
-from pipeline.decide import Action, ClusterFacts, Decision, Filed, Mode, decide
+from pipeline.backlog import FRESH, KnownIssues
+from pipeline.commenting import Comments
+from pipeline.decide import Action, ClusterFacts, Decision, Filed, Match, Mode, decide
 from pipeline.drafting import Drafts
 from pipeline.errors import FatalError, RetriableError, SkippableError, UncertainError
-from pipeline.issue_text import Quote, fingerprint, quotes_comment
+from pipeline.issue_text import fingerprint, issue_label
 from pipeline.settings import PolicySettings
 from pipeline.store import ledger
 from pipeline.store.database import Database
 from pipeline.store.facts import Said, cluster_facts
 from pipeline.store.ledger import Ticket, TicketState
+from pipeline.store.linking import link_issue, unlinked
 from pipeline.trackers.port import IssueDraft, IssueRef, Tracker
 
 log = structlog.get_logger()
 
 PATIENCE: Final = timedelta(seconds=60)
 """A claim this old belongs to nobody any more; longer than a tracker's call can wait (the local one for 30 s)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What would happen to a cluster."""
+
+    decision: Decision
+    ticket: Ticket | None
+    writes: Mapping[str, Any]
+    """What a new ticket would be, as the tracker would be sent it."""
 
 
 class Sink:
@@ -42,6 +57,7 @@ class Sink:
         mode: Mode,
         *,
         patience: timedelta = PATIENCE,
+        known: KnownIssues | None = None,
     ) -> None:
         self._database = database
         self._tracker = tracker
@@ -50,6 +66,8 @@ class Sink:
         self._patience = patience
         self._lock = asyncio.Lock()
         self._drafts = Drafts(database)
+        self._comments = Comments(database, tracker, self._drafts, policy, patience)
+        self._known = known
 
     async def consider(self, space: str, cluster_id: str) -> Decision | None:
         """Look at a cluster as it is now and do what the policy says; None when nothing is left of it.
@@ -75,20 +93,74 @@ class Sink:
             if decision.action is Action.OPEN and row is None:
                 row = await self._inherit(space, cluster_id)
                 decision = decide(facts, _filed(row), self._policy, self._mode)
-            if decision.action is Action.OPEN and row is not None and row.state in ledger.UNSETTLED:
+            if self._known is not None and _filed(row) is None:
+                facts, decision = await self._compare(self._known, space, cluster_id, facts, decision)
+            filing = decision.action in {Action.OPEN, Action.LINK}
+            if filing and row is not None and row.state in ledger.UNSETTLED:
                 decision = Decision(
                     Action.SKIP, "uncertain", "an earlier create has no known outcome yet; being searched for"
+                )
+            elif filing and row is not None and row.state == TicketState.UNLINKED:
+                decision = Decision(
+                    Action.SKIP, "unlinked", "our comment on the issue that it was linked to goes first"
                 )
             elif decision.action is Action.OPEN and _refused(row) and decided == version:
                 decision = Decision(Action.SKIP, "refused", "refused by the tracker, and unchanged since")
             elif decision.action is Action.OPEN:
                 await self._open(space, cluster_id, facts, decision)
+            elif decision.action is Action.LINK and facts.match is not None:
+                await self._link(space, cluster_id, facts, decision, facts.match)
             elif decision.action is Action.UPDATE and row is not None:
                 await self._update(space, cluster_id, facts, decision, row)
             elif row is not None and row.state == TicketState.OPEN and row.comment_id is None:
-                await self._requote(space, cluster_id)
+                await self._comments.write(space, cluster_id)
             await self._note(space, cluster_id, version, facts, decision)
             return decision
+
+    async def _compare(
+        self, known: KnownIssues, space: str, cluster_id: str, facts: ClusterFacts, decision: Decision
+    ) -> tuple[ClusterFacts, Decision]:
+        """Decide again about what would be filed, by what people filed already."""
+        if decision.action not in {Action.OPEN, Action.PROPOSE} and decision.rule != "shadow":
+            return facts, decision
+        if not await known.known(space):
+            facts = replace(facts, backlog_read=False)
+        else:
+            if decision.action is Action.OPEN:
+                await known.refresh(space, FRESH)
+            facts = replace(facts, match=await known.match(space, cluster_id))
+        return facts, decide(facts, None, self._policy, self._mode)
+
+    async def preview(self, space: str, cluster_id: str) -> Preview | None:
+        """Return what would be decided about a cluster now, and what a ticket would say; writes nothing there.
+
+        Raises
+        ------
+        RetriableError, FatalError
+            When the tracker does not answer about what people filed.
+        """
+        async with self._database.read() as connection:
+            found = await cluster_facts(connection, space, cluster_id, self._policy)
+            row = await ledger.ticket(connection, space, cluster_id)
+        if found is None:
+            return None
+        facts = found[0]
+        decision = decide(facts, _filed(row), self._policy, self._mode)
+        if self._known is not None and _filed(row) is None:
+            facts, decision = await self._compare(self._known, space, cluster_id, facts, decision)
+        issue, quoted = await self._drafts.draft(space, cluster_id, facts, decision)
+        linked = row is not None and row.origin == ledger.LINKED
+        comment = await self._comments.text(space, cluster_id, row.reason if row and linked else None, quoted)
+        return Preview(decision, row, self._tracker.preview(issue, comment))
+
+    async def read_backlog(self) -> None:
+        """Read what people filed, for every space; long the first time, and beside all else."""
+        if self._known is None:
+            return
+        async with self._database.read() as connection:
+            spaces = await ledger.spaces(connection)
+        for space in spaces:
+            await self._known.refresh(space)
 
     async def _inherit(self, space: str, cluster_id: str) -> Ticket | None:
         """Take over the ticket of a cluster that merged into this one: one matter, one issue."""
@@ -109,11 +181,36 @@ class Sink:
         async with self._database.read() as connection:
             stale = [*await ledger.stale_quotes(connection), *await ledger.uncommented(connection)]
             due = await ledger.due(connection)
+            parted = await unlinked(connection, datetime.now(UTC))
+        for row in parted:
+            async with self._lock:
+                await self._comments.take_away(row)
         for space, cluster_id in stale:
             async with self._lock:
-                await self._requote(space, cluster_id)
+                await self._comments.write(space, cluster_id)
         for space, cluster_id in due:
             await self.consider(space, cluster_id)
+
+    # -- linking ----------------------------------------------------------------------------------------------
+
+    async def _link(self, space: str, cluster_id: str, facts: ClusterFacts, decision: Decision, match: Match) -> None:
+        """Make an issue that people filed the cluster's ticket; nothing but our comment is written there."""
+        async with self._database.write() as connection:
+            linked = await link_issue(
+                connection,
+                space,
+                cluster_id,
+                self._tracker.name,
+                match,
+                issue_label(space, cluster_id),
+                facts,
+                decision.reason,
+                by=None,
+            )
+        if linked:
+            metrics.TICKETS.labels("linked").inc()
+            log.info("issue linked", space=space, cluster_id=cluster_id, issue=match.key, likeness=match.score)
+            await self._comments.write(space, cluster_id)
 
     # -- creating ---------------------------------------------------------------------------------------------
 
@@ -145,7 +242,7 @@ class Sink:
             await self._state(space, cluster_id, TicketState.WAITING, str(exc))
             raise
         await self._confirm(space, cluster_id, ref, fingerprint(issue), now)
-        await self._quote(space, cluster_id, ref.id, None, quoted)
+        await self._comments.write(space, cluster_id, quoted)
 
     async def _confirm(self, space: str, cluster_id: str, ref: IssueRef, sent_hash: str | None, now: datetime) -> None:
         async with self._database.write() as connection:
@@ -224,7 +321,9 @@ class Sink:
         issue, quoted = await self._drafts.draft(space, cluster_id, facts, decision)
         sent: str | None = fingerprint(issue)
         problem = None
-        if sent != row.sent_hash:
+        if row.origin == ledger.LINKED:
+            sent = None  # people's own issue: our comment is all that is written there
+        elif sent != row.sent_hash:
             try:
                 await asyncio.to_thread(self._tracker.update, row.issue_id, issue)
                 metrics.TICKETS.labels("updated").inc()
@@ -236,45 +335,7 @@ class Sink:
                 sent, problem = row.sent_hash, str(exc)
         async with self._database.write() as connection:
             await ledger.note_update(connection, space, cluster_id, facts, sent, facts.now, problem)
-        await self._quote(space, cluster_id, row.issue_id, row.comment_id, quoted)
-
-    async def _quote(
-        self, space: str, cluster_id: str, issue_id: str, comment_id: str | None, quoted: list[Said]
-    ) -> None:
-        """Write the quotes comment; when that fails or is cut short, `sweep` comes back to it."""
-        if comment_id == "":
-            return
-        text = quotes_comment([Quote(item.text, item.permalink) for item in quoted])
-        if not text and comment_id is None:
-            return
-        refs = [(item.ref, item.seq) for item in quoted]
-        now = datetime.now(UTC)
-        async with self._database.write() as connection:
-            if comment_id is None and not await ledger.claim_comment(
-                connection, space, cluster_id, now, now + self._patience
-            ):
-                return
-            # Before the words leave: what dies after this still knows whose words may stand there.
-            await ledger.intend_quotes(connection, space, cluster_id, refs)
-        try:
-            written = await asyncio.to_thread(self._tracker.put_comment, issue_id, comment_id, text)
-        except SkippableError as exc:
-            log.error("quotes refused", space=space, cluster_id=cluster_id, reason=str(exc))
-            written = ""
-        except (RetriableError, FatalError):
-            if comment_id is None:
-                async with self._database.write() as connection:
-                    await ledger.release_comment(connection, space, cluster_id)
-            raise
-        async with self._database.write() as connection:
-            await ledger.note_comment(connection, space, cluster_id, written, refs)
-
-    async def _requote(self, space: str, cluster_id: str) -> None:
-        """Quote what is typical now: something quoted was edited or deleted, or nothing was quoted yet."""
-        row = await self._ticket(space, cluster_id)
-        if row is not None and row.issue_id is not None:
-            quoted = await self._drafts.quotes(space, cluster_id)
-            await self._quote(space, cluster_id, row.issue_id, row.comment_id, quoted)
+        await self._comments.write(space, cluster_id, quoted)
 
     # -- bookkeeping ------------------------------------------------------------------------------------------
 

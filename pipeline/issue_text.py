@@ -40,6 +40,7 @@ def draft(
     summary: str,
     phrases: Sequence[str],
     release: str | None,
+    alike: str | None = None,
 ) -> IssueDraft:
     """Write the ticket of a cluster.
 
@@ -51,6 +52,8 @@ def draft(
         Words and phrases that three authors or more used, most telling first.
     release : str or None
         Release of the product that many of them name.
+    alike : str or None
+        Key of an issue that people filed and that may say the same.
     """
     lines = [
         f"{facts.people} people have said this in {facts.messages} messages on {', '.join(facts.platforms)}.",
@@ -69,6 +72,8 @@ def draft(
         f"- Rule “{decision.rule}”: {decision.reason}",
         f"- Cluster #{facts.number} of {space}; `groundswell why {cluster_id}` shows the evidence as it is now",
     ]
+    if alike is not None:
+        lines.append(f"- Perhaps the same as {alike}, which people filed")
     kind = facts.kind if facts.kind in {"complaint", "idea", "question"} else "complaint"
     return IssueDraft(
         summary=summary or f"Recurring {facts.kind}, cluster #{facts.number}",
@@ -90,6 +95,19 @@ def quotes_comment(quotes: Sequence[Quote]) -> str:
         lines.append(f"- “{text}”" + (f" ({quote.permalink})" if quote.permalink else ""))
     lines.append("This comment follows the messages: what its author edits or deletes changes or goes here too.")
     return "\n".join(lines)
+
+
+def linked_comment(space: str, cluster_id: str, facts: ClusterFacts, reason: str, quotes: Sequence[Quote]) -> str:
+    """Return the text of our comment on an issue that people filed: the cluster's figures, then quotes."""
+    lines = [
+        f"{facts.people} people have said this in {facts.messages} messages on {', '.join(facts.platforms)}.",
+        f"- First said: {facts.first_at:%Y-%m-%d %H:%M} UTC",
+        f"- Last said: {facts.last_at:%Y-%m-%d %H:%M} UTC",
+        f"- Why here: {reason}",
+        f"- Cluster #{facts.number} of {space}; `groundswell why {cluster_id}` shows the evidence as it is now, "
+        f"`groundswell jira unlink {cluster_id}` takes this comment away",
+    ]
+    return "\n".join([*lines, quotes_comment(quotes)]).rstrip()
 
 
 def fingerprint(draft: IssueDraft) -> str:

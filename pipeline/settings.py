@@ -152,6 +152,21 @@ class WatchSettings(_Section):
         return timedelta(days=self.window_days)
 
 
+class BacklogSettings(_Section):
+    """Issues that people filed already: read from the tracker, and compared with each cluster before it opens."""
+
+    enabled: bool | None = Field(None, description="unset: with Jira; in the local tracker people file nothing")
+    propose: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5, description="likeness from which on a cluster waits for a person to link it or to promote it; 1: sameness"
+    )
+    link: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="likeness from which on mode auto links by itself an issue that is not done; unset: never"
+    )
+    recent: timedelta = Field(timedelta(days=90), description="how long ago an issue that is done may have changed")
+    refresh: timedelta = Field(timedelta(minutes=5), description="time after which is read what changed")
+    full: timedelta = Field(timedelta(days=1), description="time after which everything open and recent is read again")
+
+
 class PolicySettings(_Section):
     """When a cluster becomes a ticket. It speaks of people, not of messages."""
 
@@ -201,6 +216,7 @@ class PolicySettings(_Section):
     update_people: Annotated[int, Field(ge=1)] = Field(3, description="least number of new people of such a growth")
     min_update_gap: timedelta = Field(timedelta(hours=24), description="least time between two updates of a ticket")
     watch: WatchSettings = WatchSettings()
+    backlog: BacklogSettings = BacklogSettings()
 
 
 class JiraConfig(_Section):
@@ -289,6 +305,11 @@ class Settings(BaseSettings):
     def mode(self) -> Literal["shadow", "approve", "auto"]:
         """The policy's mode in force."""
         return self.policy.mode or ("auto" if self.tracker.kind == "local" else "approve")
+
+    @property
+    def reads_backlog(self) -> bool:
+        """Whether the tracker's issues are read and compared with clusters."""
+        return self.tracker.kind == "jira" if self.policy.backlog.enabled is None else self.policy.backlog.enabled
 
     @property
     def database_url(self) -> str:

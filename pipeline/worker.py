@@ -19,6 +19,7 @@ import structlog
 from models.clusterer import DensityClusterer
 from models.embedder import ModelFilesError, SentenceEmbedder
 from pipeline.app import cluster_app, embed_app, file_app
+from pipeline.backlog import KnownIssues
 from pipeline.embed import Reader
 from pipeline.errors import FatalError, RetriableError
 from pipeline.file_issues import Sink
@@ -99,7 +100,11 @@ def build(stage: Stage, settings: Settings, bootstrap: str, instance: int) -> fa
         fitter = ProcessFitter(DensityClusterer(min_cluster_size=settings.clusters.min_cluster_size))
         owner = Owner(f"{settings.kafka.prefix}{member}", database, settings.clusters.fold(), fitter)
         return cluster_app(settings, bootstrap, owner, database, member)
-    sink = Sink(database, new_tracker(settings), settings.policy, settings.mode)
+    tracker = new_tracker(settings)
+    known = None
+    if settings.reads_backlog:
+        known = KnownIssues(database, tracker, _embedder(settings), settings.policy.backlog)
+    sink = Sink(database, tracker, settings.policy, settings.mode, known=known)
     return file_app(settings, bootstrap, sink, member)
 
 

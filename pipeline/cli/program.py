@@ -22,6 +22,7 @@ from pipeline.cli import (
     rebuilding,
     running,
     serving,
+    ticketing,
     tone,
     trying,
 )
@@ -67,6 +68,7 @@ for _topic in (
     reading,
     deciding,
     correcting,
+    ticketing,
     dead,
     checking,
     rebuilding,

@@ -38,6 +38,7 @@ def register(app: typer.Typer) -> None:
     app.command("why")(why)
     app.command("watch")(watch)
     app.command("agenda")(agenda)
+    app.command("proposals")(proposals)
 
 
 def status(*, as_json: AsJson = False) -> None:
@@ -179,6 +180,16 @@ def agenda(*, as_json: AsJson = False) -> None:
     _list_talks(settings, None, "question", "no cluster of questions", as_json=as_json)
 
 
+def proposals(*, as_json: AsJson = False) -> None:
+    """List what waits for a person: `promote` opens a ticket, `jira link` links what people filed already.
+
+    Example: groundswell proposals
+
+    Example: groundswell proposals --json
+    """
+    _list_talks(Settings.load(), ("propose",), None, "nothing waits for a person", as_json=as_json)
+
+
 def _list_talks(
     settings: Settings, actions: tuple[str, ...] | None, kind: str | None, none: str, *, as_json: bool
 ) -> None:
@@ -275,6 +286,13 @@ def _print_why(found: Why) -> None:
         lines.append(Text(f"ticket: {where}, {ticket.state}; opened by: {ticket.reason}"))
         if ticket.problem:
             lines.append(Text(f"problem: {ticket.problem}", style="yellow"))
+    lines.extend(
+        Text(
+            f"people filed {one.key} “{one.summary}” {one.url}: {one.verdict}"
+            f"{f', likeness {one.score:.2f}' if one.score is not None else ''}{f', said {one.by}' if one.by else ''}"
+        )
+        for one in found.filed
+    )
     if facts.merged_into is not None:
         lines.append(Text(f"merged into #{facts.merged_into}: groundswell why {facts.merged_into}"))
     if facts.held_by is not None:

@@ -16,6 +16,7 @@ from pipeline.decide import ClusterFacts
 from pipeline.errors import FatalError
 from pipeline.settings import PolicySettings
 from pipeline.store import schema
+from pipeline.store.backlog import verdicts
 from pipeline.store.database import Database
 from pipeline.store.facts import cluster_facts, evidence, frequent_cues, release_after, typical
 from pipeline.store.reports import Ticket, reading, tickets_of
@@ -72,6 +73,20 @@ class Quote:
 
 
 @dataclass(frozen=True, slots=True)
+class Alike:
+    """An issue that people filed, beside the cluster."""
+
+    key: str
+    url: str
+    summary: str
+    score: float | None
+    """Likeness; None where a person named the issue."""
+    verdict: str
+    by: str | None
+    """Who said so; None: the program."""
+
+
+@dataclass(frozen=True, slots=True)
 class Why:
     """All that is known of one cluster."""
 
@@ -85,6 +100,8 @@ class Why:
     cues: tuple[tuple[str, int], ...]
     """Wordings that speak for the kinds of its newest messages, with how many people used each."""
     quotes: tuple[Quote, ...]
+    filed: tuple[Alike, ...] = ()
+    """Issues that people filed and that were compared with it, the likest first."""
 
 
 async def find_cluster(database: Database, space: str, named: str) -> str:
@@ -129,6 +146,10 @@ async def why(database: Database, space: str, named: str, policy: PolicySettings
             commands=await _commands(connection, space, cluster_id),
             release=release_after(said),
             cues=tuple(frequent_cues(said, CUES)),
+            filed=tuple(
+                Alike(row.issue_key, row.url, row.summary, row.score, row.verdict, row.by)
+                for row in await verdicts(connection, space, cluster_id)
+            ),
             quotes=tuple(Quote(item.at, item.text, item.permalink) for item in typical(said, QUOTES)),
         )
 

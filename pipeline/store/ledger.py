@@ -7,6 +7,9 @@
 | open | the issue exists and its id is known | |
 | waiting | the tracker said "later" and nothing was written | reserved |
 | refused | the tracker will not have this draft; `problem` says why | reserved, once the cluster changed |
+| unlinked | a person says that the linked issue is another matter; our comment is still there | no row |
+
+A ticket's `origin` is "created", or "linked" when people filed the issue: then nothing but our comment is ever written.
 
 `next_find_at` is when an uncertain create may be searched for again; of an open ticket without a comment, when the
 claim of the one who writes it runs out.
@@ -43,8 +46,12 @@ class TicketState(StrEnum):
     OPEN = "open"
     WAITING = "waiting"
     REFUSED = "refused"
+    UNLINKED = "unlinked"
 
 
+CREATED: Final = "created"
+LINKED: Final = "linked"
+"""A ticket's origin."""
 UNSETTLED: Final = frozenset({TicketState.RESERVED, TicketState.UNCERTAIN})
 """A create may be under way, or its outcome is not known."""
 
@@ -95,7 +102,6 @@ async def reserve(
     now: datetime,
 ) -> bool:
     """Claim the right to create this cluster's issue; False when another claim or an issue is there."""
-    table = schema.tickets
     values = {
         "space": space,
         "cluster_id": cluster_id,
@@ -111,7 +117,14 @@ async def reserve(
         "platforms": list(facts.platforms),
         "problem": None,
         "finds": 0,
+        "origin": CREATED,
     }
+    return await take(connection, values)
+
+
+async def take(connection: AsyncConnection, values: dict[str, Any]) -> bool:
+    """Write a row where there is none, or one that stands for nothing in the tracker; tell whether it was written."""
+    table = schema.tickets
     statement = insert_into(connection, table).values({name: storable(value) for name, value in values.items()})
     again = statement.on_conflict_do_update(
         index_elements=["space", "cluster_id"],
@@ -119,6 +132,24 @@ async def reserve(
         where=table.c.state.in_([TicketState.WAITING, TicketState.REFUSED]),
     )
     return (await connection.execute(again)).rowcount == 1
+
+
+async def look_again(connection: AsyncConnection, space: str, cluster_id: str) -> None:
+    """Let the sink decide about a cluster again, though it did not change."""
+    decisions = schema.decisions
+    await connection.execute(
+        update(decisions)
+        .where(decisions.c.space == space, decisions.c.cluster_id == cluster_id)
+        .values(due_at=await space_now(connection, space))
+    )
+
+
+async def retry(connection: AsyncConnection, space: str, cluster_id: str) -> bool:
+    """Let a create be repeated: a person has looked, and there is no issue."""
+    table = schema.tickets
+    doubtful = table.c.state.in_([TicketState.UNCERTAIN, TicketState.REFUSED])
+    values = {"state": TicketState.WAITING, "problem": "to be created again, said a person", "next_find_at": None}
+    return await _set(connection, space, cluster_id, values, doubtful)
 
 
 async def confirm(
@@ -280,6 +311,11 @@ async def due(connection: AsyncConnection) -> list[tuple[str, str]]:
     )
     waiting = select(tickets.c.space, tickets.c.cluster_id).where(tickets.c.state == TicketState.WAITING)
     return [(row.space, row.cluster_id) for row in await connection.execute(by_time.union(waiting))]
+
+
+async def spaces(connection: AsyncConnection) -> list[str]:
+    """Return the spaces that have begun."""
+    return list(await connection.scalars(select(schema.spaces.c.space).order_by(schema.spaces.c.space)))
 
 
 async def space_now(connection: AsyncConnection, space: str) -> datetime:

@@ -316,6 +316,7 @@ tickets = Table(
     Column("sent_hash", String(64)),
     Column("comment_id", String(64)),
     Column("problem", Text),
+    Column("origin", String(16), nullable=False, server_default="created"),
 )
 
 quotes = Table(
@@ -339,4 +340,47 @@ decisions = Table(
     Column("rule", String(32), nullable=False),
     Column("reason", Text, nullable=False),
     Column("due_at", UtcDateTime),
+)
+
+backlog = Table(
+    "backlog",
+    metadata,
+    Column("space", String(255), primary_key=True),
+    Column("place", String(255), primary_key=True),
+    Column("issue_id", String(64), primary_key=True),
+    Column("issue_key", String(64), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("status", String(255), nullable=False),
+    Column("done", Boolean, nullable=False),
+    Column("own", Boolean, nullable=False),
+    Column("updated_at", UtcDateTime),
+    Column("seen_at", UtcDateTime, nullable=False),
+    Column("text_hash", String(64), nullable=False),
+    Column("model", String(255), nullable=False),
+    Column("vector", LargeBinary, nullable=False),
+)
+
+backlog_reads = Table(
+    "backlog_reads",
+    metadata,
+    Column("space", String(255), primary_key=True),
+    Column("place", String(255), primary_key=True),
+    Column("read_at", UtcDateTime, nullable=False),
+    Column("full_at", UtcDateTime, nullable=False),
+    Column("changes", BigInteger, nullable=False),
+)
+
+likenesses = Table(
+    "likenesses",
+    metadata,
+    Column("space", String(255), primary_key=True),
+    Column("cluster_id", String(16), primary_key=True),
+    Column("issue_id", String(64), primary_key=True),
+    Column("issue_key", String(64), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("summary", String(255), nullable=False),
+    Column("score", Float),
+    Column("verdict", String(16), nullable=False),
+    Column("by", String(255)),
+    Column("at", UtcDateTime, nullable=False),
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import timedelta
 from threading import Lock
 from typing import Annotated, Any, Final, Literal, TypeVar, cast
 from urllib.parse import urlsplit
@@ -32,7 +32,8 @@ from pipeline.errors import FatalError, PipelineError, SkippableError
 from pipeline.trackers import wiki
 from pipeline.trackers.jira_check import find_problems
 from pipeline.trackers.jira_errors import from_response, from_silence, unreadable
-from pipeline.trackers.port import IssueDraft, IssueRef, IssueState
+from pipeline.trackers.jira_issues import WANTED, Position, issue_ref, issue_state, list_jql, page_of
+from pipeline.trackers.port import IssueDraft, IssuePage, IssueRef, IssueState
 
 COMMENT_MARK: Final = "kept up to date by groundswell, edits of this comment are overwritten"
 """Last line of our one comment: tells people, and finds it again when its id was lost on the way."""
@@ -40,6 +41,7 @@ _COMMENTS_MAX: Final = 5_000
 """Cloud allows no more on one issue."""
 _COMMENT_PAGE: Final = 100
 _HITS_MAX: Final = 50
+_LIST_PAGE: Final = 100
 _UNREADABLE: Final = (ValueError, KeyError, TypeError, AttributeError, NotImplementedError)
 """What the library raises over an answer of the wrong shape (an empty body, a list, a page of a proxy)."""
 
@@ -114,6 +116,7 @@ class JiraTracker:
 
     def __init__(self, settings: JiraSettings) -> None:
         self.settings = settings
+        self.place = f"{settings.url} {settings.project}"
         self._client: JIRA | None = None
         self._me: str | None = None
         self._lock = Lock()
@@ -124,16 +127,25 @@ class JiraTracker:
 
     def create(self, draft: IssueDraft) -> IssueRef:
         """Create one issue by one POST, its mark among its labels; see the port for how it fails."""
-        fields = {
+        fields = self._fields(draft)
+        return self._call(
+            "create an issue", lambda jira: self._ref(jira.create_issue(fields, prefetch=False)), once=True
+        )
+
+    def preview(self, draft: IssueDraft, comment: str) -> Mapping[str, Any]:
+        """Return the bodies of the two POSTs, by path."""
+        requests = {"POST /rest/api/2/issue": {"fields": self._fields(draft)}}
+        said = {"POST /rest/api/2/issue/ID/comment": {"body": _comment_body(comment)}} if comment else {}
+        return requests | said
+
+    def _fields(self, draft: IssueDraft) -> dict[str, Any]:
+        return {
             "project": {"key": self.settings.project},
             "issuetype": {"name": self.settings.issue_type(draft.kind)},
             "summary": wiki.summary_line(draft.summary),
             "description": wiki.wrap(wiki.render(draft.description)),
             "labels": self._labels(draft),
         }
-        return self._call(
-            "create an issue", lambda jira: self._ref(jira.create_issue(fields, prefetch=False)), once=True
-        )
 
     def find(self, label: str) -> list[IssueRef]:
         """Every issue with `label` that the index has seen, moved ones too, oldest first, at most 50."""
@@ -145,11 +157,34 @@ class JiraTracker:
 
     def read(self, issue_id: str) -> IssueState | None:
         """Read the issue by id or key (old keys of moved issues too); None when it was deleted."""
-        number, wanted = _path_part(issue_id), "summary,description,status,updated,labels"
+        number, wanted = _path_part(issue_id), ",".join(WANTED)
         try:
-            return self._existing(f"read issue {number}", lambda jira: self._state(jira.issue(number, fields=wanted)))
+            return self._existing(
+                f"read issue {number}",
+                lambda jira: issue_state(self.settings.url, jira.issue(number, fields=wanted).raw),
+            )
         except _GoneError:
             return None
+
+    def list_issues(self, window: timedelta, page: str | None = None, *, and_open: bool = False) -> IssuePage:
+        """List the project's issues by key; times are relative, for JQL reads others in the account's time zone."""
+        jql = list_jql(self.settings.project, window, and_open=and_open)
+        position = Position.parse(page)
+        if self.settings.auth == "cloud":
+            answer = self._call(
+                "list issues",
+                lambda jira: jira.enhanced_search_issues(
+                    jql, position.token, maxResults=_LIST_PAGE, fields=list(WANTED), json_result=True
+                ),
+            )
+        else:
+            answer = self._call(
+                "list issues",
+                lambda jira: jira.search_issues(
+                    jql, position.start, maxResults=_LIST_PAGE, fields=list(WANTED), json_result=True
+                ),
+            )
+        return _translated("list issues", lambda: page_of(self.settings.url, position, cast(Any, answer)))
 
     def update(self, issue_id: str, draft: IssueDraft) -> None:
         """Rewrite the machine-owned block and add labels; never the summary, which is people's by then.
@@ -217,20 +252,7 @@ class JiraTracker:
         return list(dict.fromkeys([self._mark(draft.label), *map(wiki.label_slug, draft.labels)]))
 
     def _ref(self, issue: Issue) -> IssueRef:
-        key = str(issue.key)
-        return IssueRef(id=str(issue.id), key=key, url=f"{self.settings.url}/browse/{key}")
-
-    def _state(self, issue: Issue) -> IssueState:
-        fields = issue.raw["fields"]
-        return IssueState(
-            ref=self._ref(issue),
-            summary=fields["summary"],
-            description=fields.get("description") or "",
-            status=fields["status"]["name"],
-            done=fields["status"]["statusCategory"]["key"] == "done",
-            updated_at=datetime.fromisoformat(fields["updated"]) if fields.get("updated") else None,
-            labels=tuple(fields.get("labels") or ()),
-        )
+        return issue_ref(self.settings.url, issue.raw)
 
     def _lost_comment(self, number: str) -> Comment | None:
         """Find our comment when the ledger does not know its id: unlike search, comments do not lag."""

@@ -5,8 +5,8 @@ The port blocks, off the event loop; `local_engines` has the way to the database
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 import sqlalchemy as sa
@@ -14,9 +14,11 @@ import sqlalchemy as sa
 from pipeline.errors import FatalError, RetriableError, SkippableError
 from pipeline.trackers import wiki
 from pipeline.trackers.local_engines import new_engine
-from pipeline.trackers.port import IssueDraft, IssueRef, IssueState
+from pipeline.trackers.port import IssueDraft, IssuePage, IssueRef, IssueState
 
 KEY_PREFIX: Final = "GS-"
+PAGE: Final = 100
+"""Issues that `list_issues` returns at once."""
 Status = Literal["open", "in progress", "done", "declined"]
 _DONE: Final = frozenset({"done", "declined"})
 
@@ -59,6 +61,7 @@ class LocalTracker:
     """
 
     name = "local"
+    place = "local"
     search_lag_s: tuple[float, ...] = ()
 
     def __init__(self, database_url: str, now: Callable[[], datetime] = _now) -> None:
@@ -77,19 +80,16 @@ class LocalTracker:
     def create(self, draft: IssueDraft) -> IssueRef:
         """Create one issue; its key counts up and is never used again."""
         now = self._stamp()
-        values = {
-            "kind": draft.kind,
-            "summary": wiki.summary_line(draft.summary),
-            "description": _text(draft.description),
-            "labels": _labels(draft),
-            "created_at": now,
-            "updated_at": now,
-        }
+        values = _values(draft) | {"created_at": now, "updated_at": now}
         number = self._engine.write(
             lambda connection: connection.execute(issues.insert().values(values)).inserted_primary_key
         )
         assert number is not None
         return _ref(number[0])
+
+    def preview(self, draft: IssueDraft, comment: str) -> Mapping[str, Any]:
+        """Return the two rows, but for numbers and times."""
+        return {"issue": _values(draft)} | ({"comment": {"body": _text(comment)}} if comment else {})
 
     def find(self, label: str) -> list[IssueRef]:
         """Every issue that carries `label`, oldest first; sees every write at once."""
@@ -109,15 +109,19 @@ class LocalTracker:
         row = self._engine.read(lambda connection: connection.execute(query).one_or_none())
         if row is None:
             return None
-        return IssueState(
-            ref=_ref(row.number),
-            summary=row.summary,
-            description="\n\n".join(part for part in (row.description, row.notes) if part),
-            status=row.status,
-            done=row.status in _DONE,
-            updated_at=datetime.fromisoformat(row.updated_at),
-            labels=tuple(row.labels),
-        )
+        return _state(row)
+
+    def list_issues(self, window: timedelta, page: str | None = None, *, and_open: bool = False) -> IssuePage:
+        """List what changed within `window`, and with `and_open` what is not done, in order of creation."""
+        since = (self._now() - window).astimezone(UTC).isoformat()
+        wanted = issues.c.updated_at >= since
+        if and_open:
+            wanted |= issues.c.status.not_in(_DONE)
+        begin = 0 if page is None else _number(page)
+        query = sa.select(issues).where(issues.c.number > begin, wanted).order_by(issues.c.number).limit(PAGE + 1)
+        rows = self._engine.read(lambda connection: connection.execute(query).all())
+        next_page = str(rows[PAGE - 1].number) if len(rows) > PAGE else None
+        return IssuePage(tuple(_state(row) for row in rows[:PAGE]), next_page)
 
     def update(self, issue_id: str, draft: IssueDraft) -> None:
         """Rewrite the machine-owned part and add labels; SkippableError when the issue is gone."""
@@ -216,12 +220,33 @@ def _ref(number: int) -> IssueRef:
     return IssueRef(id=str(number), key=key, url=f"local:{key}")
 
 
+def _state(row: sa.Row[Any]) -> IssueState:
+    return IssueState(
+        ref=_ref(row.number),
+        summary=row.summary,
+        description="\n\n".join(part for part in (row.description, row.notes) if part),
+        status=row.status,
+        done=row.status in _DONE,
+        updated_at=datetime.fromisoformat(row.updated_at),
+        labels=tuple(row.labels),
+    )
+
+
 def _number(identifier: str) -> int:
     """Return the number of an id ("7") or key ("GS-7")."""
     digits = identifier.removeprefix(KEY_PREFIX)
     if not (digits.isascii() and digits.isdecimal() and len(digits) <= 18):
         raise SkippableError(f"not the id or key of a local issue or comment: {identifier[:40]!r}")
     return int(digits)
+
+
+def _values(draft: IssueDraft) -> dict[str, Any]:
+    return {
+        "kind": draft.kind,
+        "summary": wiki.summary_line(draft.summary),
+        "description": _text(draft.description),
+        "labels": _labels(draft),
+    }
 
 
 def _text(text: str) -> str:

@@ -11,9 +11,10 @@ Every adapter passes one contract suite. All calls may block and are made off th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol
+from datetime import datetime, timedelta
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +53,54 @@ class IssueState:
     labels: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class IssuePage:
+    """Some of the issues that were asked for."""
+
+    issues: tuple[IssueState, ...]
+    next_page: str | None
+    """What to ask for next, opaque; None: these were the last."""
+
+
 class Tracker(Protocol):
-    """Creates and updates issues. Stateless between calls: the ledger remembers."""
+    """Creates, updates and lists issues. Stateless between calls: the ledger remembers."""
 
     name: str
     """ "local" or "jira", as the ledger stores it."""
+    place: str
+    """Names where it writes; what was listed in one place says nothing of another."""
     search_lag_s: tuple[float, ...]
     """How long to wait before each `find` after an uncertain create; empty when `find` sees every write at once."""
 
     def create(self, draft: IssueDraft) -> IssueRef:
         """Create one issue. Called at most once per cluster unless a `find` proved that nothing came of it."""
 
+    def preview(self, draft: IssueDraft, comment: str) -> Mapping[str, Any]:
+        """Return what `create` and then `put_comment` would write, letter by letter, as JSON has it; writes nothing."""
+
     def find(self, label: str) -> list[IssueRef]:
         """Every issue that carries `label`, oldest first."""
 
     def read(self, issue_id: str) -> IssueState | None:
         """Read the issue as it is, or None when it was deleted."""
+
+    def list_issues(self, window: timedelta, page: str | None = None, *, and_open: bool = False) -> IssuePage:
+        """List the issues that changed within `window` before now, whoever filed them, a page at a time.
+
+        An issue that changes while pages are read may come twice, and is left out by none.
+
+        Parameters
+        ----------
+        page : str or None
+            `next_page` of the page before; None begins. The other arguments stay the same for all pages.
+        and_open : bool
+            Also those that did not change and are not done.
+
+        Raises
+        ------
+        RetriableError
+            Also when the list shifted while it was read: begin again.
+        """
 
     def update(self, issue_id: str, draft: IssueDraft) -> None:
         """Rewrite the machine-owned part and add labels; summary and what people wrote stay. Idempotent."""

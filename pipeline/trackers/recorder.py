@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from typing import Any
 
-from pipeline.trackers.port import IssueDraft, IssueRef, IssueState
+from pipeline.trackers.port import IssueDraft, IssuePage, IssueRef, IssueState
 
 
 @dataclass(slots=True)
@@ -12,6 +15,7 @@ class Recorder:
     """A tracker that keeps what is written to it."""
 
     name: str = "local"
+    place: str = "dry run"
     search_lag_s: tuple[float, ...] = ()
     drafts: list[IssueDraft] = field(default_factory=list)
     comments: dict[str, str] = field(default_factory=dict)
@@ -20,6 +24,10 @@ class Recorder:
         """See `Tracker.create`."""
         self.drafts.append(draft)
         return self._ref(len(self.drafts))
+
+    def preview(self, draft: IssueDraft, comment: str) -> Mapping[str, Any]:
+        """See `Tracker.preview`."""
+        return {"issue": asdict(draft), "comment": comment}
 
     def find(self, label: str) -> list[IssueRef]:
         """See `Tracker.find`."""
@@ -32,6 +40,16 @@ class Recorder:
             self._ref(int(issue_id)), draft.summary, draft.description, "open", done=False, updated_at=None,
             labels=(draft.label, *draft.labels),
         )  # fmt: skip
+
+    def list_issues(
+        self,
+        window: timedelta,  # noqa: ARG002 (the port's)
+        page: str | None = None,  # noqa: ARG002 (the port's)
+        *,
+        and_open: bool = False,  # noqa: ARG002 (the port's)
+    ) -> IssuePage:
+        """See `Tracker.list_issues`: people file nothing in a trial."""
+        return IssuePage((), None)
 
     def update(self, issue_id: str, draft: IssueDraft) -> None:
         """See `Tracker.update`."""

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from pipeline.errors import SkippableError
+from pipeline.errors import RetriableError, SkippableError
 from pipeline.trackers import wiki
 from pipeline.trackers.jira import JiraTracker
-from pipeline.trackers.local import LocalTracker
+from pipeline.trackers.local import LocalTracker, issues
 from pipeline.trackers.port import IssueDraft
 from tests.standins.jira_server import JiraServer
 from tests.standins.jira_spec import JiraSpec, spec_path
@@ -60,6 +60,9 @@ class Bench(Protocol):
     def finish(self, issue_id: str) -> None:
         """Let a person close the issue as done."""
 
+    def age(self, issue_id: str, span: timedelta) -> None:
+        """Let the issue's last change be so long ago."""
+
 
 @dataclass
 class LocalBench:
@@ -80,6 +83,11 @@ class LocalBench:
 
     def finish(self, issue_id: str) -> None:
         self.tracker.set_status(issue_id, "done")
+
+    def age(self, issue_id: str, span: timedelta) -> None:
+        then = (datetime.now(UTC) - span).isoformat()
+        aged = issues.update().where(issues.c.number == int(issue_id)).values(updated_at=then)
+        self.tracker._engine.write(lambda connection: connection.execute(aged))
 
 
 @dataclass
@@ -103,6 +111,9 @@ class JiraBench:
 
     def finish(self, issue_id: str) -> None:
         self.server.state.set_status(issue_id, "Done")
+
+    def age(self, issue_id: str, span: timedelta) -> None:
+        self.server.state.age(issue_id, span)
 
 
 @contextmanager
@@ -323,6 +334,105 @@ def test_texts_above_the_limits_are_cut_not_refused(bench: Bench) -> None:
     assert "more lines" in state.description
     assert all(0 < len(label) <= 255 and " " not in label for label in state.labels)
     assert wiki.length(bench.comments(ref.id)[0]) <= wiki.TEXT_MAX
+
+
+def listed(bench: Bench, window: timedelta, *, and_open: bool = False) -> list[str]:
+    """Return the keys of all pages."""
+    keys, page = [], None
+    while True:
+        found = bench.tracker.list_issues(window, page, and_open=and_open)
+        keys += [issue.ref.key for issue in found.issues]
+        page = found.next_page
+        if page is None:
+            return keys
+
+
+HOUR = timedelta(hours=1)
+
+
+def test_the_open_and_the_recent_are_listed_as_they_read(bench: Bench) -> None:
+    refs = [bench.tracker.create(replace(DRAFT, label=f"{number:012x}")) for number in range(4)]
+    for ref in (refs[0], refs[1]):
+        bench.finish(ref.id)
+    for ref in (refs[0], refs[2]):
+        bench.age(ref.id, timedelta(days=2))
+
+    page = bench.tracker.list_issues(HOUR, and_open=True)
+
+    assert [issue.ref for issue in page.issues] == refs[1:]
+    assert page.next_page is None
+    assert [issue.done for issue in page.issues] == [True, False, False]
+    assert page.issues[1] == bench.tracker.read(refs[2].id)
+    assert listed(bench, timedelta(days=3)) == [ref.key for ref in refs]
+    assert listed(bench, HOUR) == [refs[1].key, refs[3].key]
+
+
+def test_what_people_changed_since_is_listed_again(bench: Bench) -> None:
+    first, second = bench.tracker.create(DRAFT), bench.tracker.create(DRAFT)
+    for ref in (first, second):
+        bench.age(ref.id, timedelta(days=2))
+    assert listed(bench, HOUR) == []
+
+    bench.people_write(second.id, "it happens on Android too")
+    bench.finish(first.id)
+
+    assert listed(bench, HOUR) == [first.key, second.key]
+    changed = bench.tracker.list_issues(HOUR).issues
+    assert changed[0].done
+    assert "on Android too" in changed[1].description
+
+
+def test_all_pages_together_hold_each_issue_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.trackers.local.PAGE", 2)
+    if isinstance(bench, JiraBench):
+        bench.server.state.page_max = 2
+    refs = [bench.tracker.create(DRAFT) for _ in range(5)]
+
+    assert listed(bench, HOUR) == [ref.key for ref in refs]
+
+
+def test_an_issue_that_changes_or_comes_while_pages_are_read_leaves_no_other_out(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.trackers.local.PAGE", 2)
+    if isinstance(bench, JiraBench):
+        bench.server.state.page_max = 2
+    refs = [bench.tracker.create(DRAFT) for _ in range(3)]
+    first = bench.tracker.list_issues(HOUR, and_open=True)
+    bench.people_write(refs[0].id, "seen on Android")
+    late = bench.tracker.create(DRAFT)
+
+    rest, page = [], first.next_page
+    while page is not None:
+        found = bench.tracker.list_issues(HOUR, page, and_open=True)
+        rest += [issue.ref for issue in found.issues]
+        page = found.next_page
+
+    assert [issue.ref for issue in first.issues] + rest == [*refs, late]
+
+
+def test_an_issue_that_goes_while_pages_are_read_leaves_no_other_out_unseen(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.trackers.local.PAGE", 2)
+    if isinstance(bench, JiraBench):
+        bench.server.state.page_max = 2
+    refs = [bench.tracker.create(DRAFT) for _ in range(4)]
+    first = bench.tracker.list_issues(HOUR, and_open=True)
+    bench.delete(refs[0].id)
+
+    if isinstance(bench, JiraBench) and bench.server.flavour == "datacenter":
+        with pytest.raises(RetriableError, match="shifted"):
+            bench.tracker.list_issues(HOUR, first.next_page, and_open=True)
+        assert listed(bench, HOUR, and_open=True) == [ref.key for ref in refs[1:]]
+    else:
+        second = bench.tracker.list_issues(HOUR, first.next_page, and_open=True)
+        assert [issue.ref for issue in second.issues] == refs[2:]
+
+
+def test_a_place_names_where_it_is(bench: Bench) -> None:
+    where = bench.tracker.place
+    assert where == "local" if isinstance(bench, LocalBench) else where.endswith(" COM")
 
 
 @pytest.mark.parametrize("identifier", ["../../serverInfo", "1?x=y", "", "GS-1/comment"])

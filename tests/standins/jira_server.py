@@ -40,6 +40,7 @@ class JiraServer:
         self.faults = Faults()
         self.exchanges: list[Exchange] = []
         self.requests: list[tuple[str, str]] = []
+        self.tokens: dict[str, tuple[str, int]] = {}
         self.lock = RLock()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"jira": self}))
         self._http.daemon_threads = True
@@ -102,16 +103,13 @@ class JiraServer:
                 return 204, None
             case "GET", "search" if self.flavour == "datacenter":
                 hits = self.state.search(query.get("jql", [""])[0])
-                beans = [self._bean(issue, query.get("fields", ["*navigable"])) for issue in hits]
-                return 200, {"startAt": 0, "maxResults": 50, "total": len(beans), "issues": beans}
+                start, size = self._paging(query)
+                beans = [self._bean(hit, query.get("fields", ["*navigable"])) for hit in hits[start : start + size]]
+                return 200, {"startAt": start, "maxResults": size, "total": len(hits), "issues": beans}
             case "GET", "search":
                 raise RefusedError(410, "The requested API has been removed. Migrate to /rest/api/3/search/jql.")
             case "GET", "search", "jql" if self.flavour == "cloud":
-                hits = self.state.search(query.get("jql", [""])[0])
-                return 200, {
-                    "isLast": True,
-                    "issues": [self._bean(hit, query.get("fields", [])) for hit in hits],
-                }
+                return 200, self._cloud_page(query)
             case _, "issue", id_or_key, "comment", *rest:
                 return self._comment(method, id_or_key, rest, body, query)
         raise RefusedError(404, "null for uri")
@@ -133,6 +131,28 @@ class JiraServer:
                 self.state.get(id_or_key).comments.remove(self.state.comment(id_or_key, number))
                 return 204, None
         raise RefusedError(405, "Method Not Allowed")
+
+    def _paging(self, query: dict[str, list[str]]) -> tuple[int, int]:
+        start, size = (int(query.get(name, [default])[0]) for name, default in _PAGING)
+        return start, min(size, self.state.page_max)
+
+    def _cloud_page(self, query: dict[str, list[str]]) -> dict[str, Any]:
+        """Answer with the issues after the one that the token names; it is good for its own query only."""
+        jql = query.get("jql", [""])[0]
+        hits = self.state.search(jql)
+        if "nextPageToken" in query:
+            after = self.tokens.get(query["nextPageToken"][0])
+            if after is None or after[0] != jql:
+                raise RefusedError(400, "The provided next page token is invalid or expired.")
+            hits = [hit for hit in hits if int(hit.id) > after[1]]
+        _, size = self._paging(query)
+        page, more = hits[:size], len(hits) > size
+        answer = {"isLast": not more, "issues": [self._bean(hit, query.get("fields", [])) for hit in page]}
+        if more:
+            token = f"token{len(self.tokens)}"
+            self.tokens[token] = (jql, int(page[-1].id))
+            answer["nextPageToken"] = token
+        return answer
 
     def _server_info(self) -> dict[str, Any]:
         cloud = self.flavour == "cloud"

@@ -6,8 +6,11 @@ import re
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, Literal
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Flavour = Literal["cloud", "datacenter"]
 TEXT_MAX = 32_767
@@ -50,7 +53,7 @@ class JiraState:
 
     Settings for tests: `lag_searches` and `lag_s` hide new issues from search; `required` adds required
     fields (id to name); `off_screen` takes fields off the screens; `denied` takes permissions away; `visible`
-    is what the account may browse.
+    is what the account may browse; `page_max` is the most that a search answers with at once.
     """
 
     def __init__(self, flavour: Flavour, base_url: str = "") -> None:
@@ -60,6 +63,7 @@ class JiraState:
         self.created: Counter[str] = Counter()
         self.edits = 0
         self.lag_searches = 0
+        self.page_max = 5_000
         self.lag_s = 0.0
         self.required: dict[str, str] = {}
         self.off_screen: set[str] = set()
@@ -130,18 +134,40 @@ class JiraState:
         self.edits += 1
 
     def search(self, jql: str) -> list[Issue]:
-        """Return the issues the index knows for the one query that groundswell asks."""
-        found = re.fullmatch(r'labels = "([^"\\]+)" ORDER BY created ASC', jql)
-        if found is None:
+        """Return the issues the index knows for one of the two queries that groundswell asks."""
+        wanted = self._labelled(jql) or self._listed(jql)
+        if wanted is None:
             raise RefusedError(400, f"Error in the JQL Query: {jql}")
         self._searches += 1
         return [
             issue
             for issue in self.issues.values()
-            if found[1] in issue.fields["labels"]
+            if wanted(issue)
             and self._searches - issue.born > self.lag_searches
             and time.monotonic() - issue.born_at >= self.lag_s
         ]
+
+    @staticmethod
+    def _labelled(jql: str) -> Callable[[Issue], bool] | None:
+        found = re.fullmatch(r'labels = "([^"\\]+)" ORDER BY created ASC', jql)
+        return None if found is None else lambda issue: found[1] in issue.fields["labels"]
+
+    @staticmethod
+    def _listed(jql: str) -> Callable[[Issue], bool] | None:
+        changed = r'updated >= "-(\d+)m"'
+        either = rf"(?:{changed}|\({changed} OR (statusCategory != Done)\))"
+        form = rf'project = "([A-Z][A-Z0-9_]+)" AND {either} ORDER BY key ASC'
+        found = re.fullmatch(form, jql)
+        if found is None:
+            return None
+        since = datetime.now(UTC) - timedelta(minutes=int(found[2] or found[3]))
+
+        def wanted(issue: Issue) -> bool:
+            recent = datetime.fromisoformat(issue.fields["updated"]) >= since
+            done = issue.fields["status"]["statusCategory"]["key"] == "done"
+            return issue.key.startswith(f"{found[1]}-") and (recent or (found[4] is not None and not done))
+
+        return wanted
 
     def write_comment(self, id_or_key: str, comment_id: str | None, body: Any) -> dict[str, Any]:
         """Add (None) or rewrite a comment."""
@@ -181,6 +207,7 @@ class JiraState:
         for name, value in fields.items():
             issue = self.get(id_or_key)
             issue.fields[name] = value.replace("\n", "\r\n") if name == "description" else value
+            issue.fields["updated"] = _now()
 
     def delete(self, id_or_key: str) -> None:
         """Delete an issue, as a person does."""
@@ -195,7 +222,11 @@ class JiraState:
 
     def set_status(self, id_or_key: str, name: str) -> None:
         """Let a person drag the issue to another column."""
-        self.get(id_or_key).fields["status"] = self._status(name)
+        self.get(id_or_key).fields |= {"status": self._status(name), "updated": _now()}
+
+    def age(self, id_or_key: str, span: timedelta) -> None:
+        """Let an issue's last change be so long ago."""
+        self.get(id_or_key).fields["updated"] = _now(span)
 
     def _status(self, name: str) -> dict[str, Any]:
         number, category, category_id = STATUSES[name]
@@ -233,5 +264,5 @@ class JiraState:
         return value
 
 
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "+0000"
+def _now(ago: timedelta = timedelta(0)) -> str:
+    return (datetime.now(UTC) - ago).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "+0000"

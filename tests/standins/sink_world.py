@@ -19,6 +19,7 @@ import sklearn.feature_extraction.text  # type: ignore[import-untyped]  # noqa: 
 from sqlalchemy import select
 
 from models.kind_names import KINDS
+from pipeline.backlog import KnownIssues
 from pipeline.decide import Mode
 from pipeline.entries import Entry, Features, Posted
 from pipeline.file_issues import Sink
@@ -194,10 +195,18 @@ class World:
         async with self.database.read() as connection:
             return set(await connection.scalars(select(table.c.message_id).where(table.c.cluster_id == cluster_id)))
 
-    def sink(self, tracker: Tracker, *, mode: Mode = "auto", patience_s: float = 60.0, **policy: Any) -> Sink:
+    def sink(
+        self,
+        tracker: Tracker,
+        *,
+        mode: Mode = "auto",
+        patience_s: float = 60.0,
+        known: KnownIssues | None = None,
+        **policy: Any,
+    ) -> Sink:
         """Return a sink on this database."""
         settings = PolicySettings(**(POLICY.model_dump() | policy))
-        return Sink(self.database, tracker, settings, mode, patience=timedelta(seconds=patience_s))
+        return Sink(self.database, tracker, settings, mode, patience=timedelta(seconds=patience_s), known=known)
 
     def local(self) -> LocalTracker:
         """Return the local tracker in the same database."""
