@@ -1,98 +1,175 @@
-"""How like an issue that people filed is to what a community says: vectors in, scores out. Pure.
+"""How like an issue that people filed is to what a community says. Pure.
 
-A cosine alone says little: in a tracker about one product every issue is near every other, and some texts (templates,
-release chores) are near to all. So what counts is how much nearer the two are than each is to what is usually nearest
-to it (cross-domain similarity local scaling, Conneau et al., arXiv 1710.04087, with its ten neighbours), as a part of
-the way from there to sameness.
+Meaning and words together: the vectors' cosine knows that "sign in" is "log in", and only the words know the names of
+a product's parts. Neither says much alone: in a tracker about one product every issue is near every other, and some
+(templates, release chores) are near to all. So what counts is how much nearer the two are than each is to what is
+usually nearest to it (cross-domain similarity local scaling, Conneau et al., arXiv 1710.04087, with its ten
+neighbours), as a part of the way from there to sameness.
 """
 
 from __future__ import annotations
 
-import re
-from typing import Final
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
+from sklearn.feature_extraction.text import HashingVectorizer  # type: ignore[import-untyped]
 
 Vectors = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float32]
+Counts = sparse.csr_matrix
+"""(n, 2^18) float32: how often each word is in a text, by the word's hash."""
 
 NEIGHBOURS: Final = 10
 """As published; less would let a few issues about one matter hide each other."""
+WORDS: Final = 0.5
+"""What words count beside meaning."""
 UNRELATED: Final = 0.5
-"""Cosine that stands in for neighbours that a small tracker lacks."""
+"""Cosine in meaning that stands in for neighbours that a small tracker lacks; they share no word."""
 TEXT_CHARS: Final = 4_000
-_BLOCK: Final = 1_024
-
-_LINK: Final = re.compile(r"\[([^\]\[|\n]+)\|[^\]\n]*\]")
-_ADDRESS: Final = re.compile(r"\b(?:https?://|www\.)\S+", re.IGNORECASE)
-_MACRO: Final = re.compile(r"\{[a-z]+(?::[^}\n]*)?\}|^\s*h[1-6]\.\s|```\w*", re.IGNORECASE | re.MULTILINE)
+_BLOCK: Final = 512
+HASHES: Final = 2**18
+_COUNTER: Final = HashingVectorizer(
+    n_features=HASHES, alternate_sign=False, norm=None, stop_words="english", dtype=np.float32
+)
 
 
 def issue_text(summary: str, description: str) -> str:
-    """Return the words of an issue: no addresses, no wiki markup around them, at most 4,000 characters."""
-    text = description[: 2 * TEXT_CHARS]
-    for pattern, instead in ((_LINK, r"\1"), (_ADDRESS, " "), (_MACRO, " ")):
-        text = pattern.sub(instead, text)
-    return f"{summary}. {' '.join(text.split())}"[:TEXT_CHARS]
+    """Return what is read of an issue: summary and description on one line, at most 4,000 characters.
+
+    Code, addresses and mark-up stay: taking them out found fewer duplicates among real issues, not more.
+    """
+    return f"{summary}. {' '.join(description[: 2 * TEXT_CHARS].split())}"[:TEXT_CHARS]
 
 
-def middle_of(messages: Vectors) -> Vectors:
-    """Return the unit vector (d,) in the middle of a cluster's messages (n, d), n >= 1."""
-    middle = messages.mean(axis=0, dtype=np.float64)
-    return np.asarray(middle / max(float(np.linalg.norm(middle)), 1e-9), np.float32)
+def count_words(texts: Sequence[str]) -> Counts:
+    """Count the words of each text (n >= 0); what no word is and English stop words are left out."""
+    if not texts:
+        return unpack([])
+    return sparse.csr_matrix(_COUNTER.transform(text[:TEXT_CHARS] for text in texts))
 
 
-def usual_nearness(issues: Vectors) -> Scores:
-    """Return how near what is nearest to each issue usually is.
+def pack(counts: Counts) -> list[bytes]:
+    """Return each row in bytes, five a word: its hash, and how often, at most 255 times."""
+    rows = (counts[row] for row in range(counts.shape[0]))
+    return [row.indices.astype("<u4").tobytes() + np.minimum(row.data, 255).astype(np.uint8).tobytes() for row in rows]
+
+
+def unpack(rows: Sequence[bytes]) -> Counts:
+    """Return what `pack` packed."""
+    sizes = [len(row) // 5 for row in rows]
+    hashes = b"".join(row[: 4 * size] for row, size in zip(rows, sizes, strict=True))
+    often = b"".join(row[4 * size :] for row, size in zip(rows, sizes, strict=True))
+    counts = np.frombuffer(often, np.uint8).astype(np.float32)
+    ends = np.cumsum([0, *sizes], dtype=np.int32)
+    return sparse.csr_matrix((counts, np.frombuffer(hashes, "<u4").astype(np.int32), ends), (len(rows), HASHES))
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What somebody said, once or many times."""
+
+    vector: Vectors
+    """(d,) float32, unit."""
+    words: Counts
+    """One row: of how many messages each word is."""
+
+
+def said_by(vectors: Vectors, texts: Sequence[str]) -> Said:
+    """Return what the messages of a cluster say together.
 
     Parameters
     ----------
-    issues : (n, d) float32
-        Unit rows, n >= 0.
-
-    Returns
-    -------
-    (n,) float32, mean cosine of the ten nearest others; `UNRELATED` stands in for those that are not there.
+    vectors : (n, d) float32
+        Unit rows, n >= 1.
+    texts : n str
     """
-    usual = np.empty(len(issues), np.float32)
-    for start in range(0, len(issues), _BLOCK):
-        cosines = issues[start : start + _BLOCK] @ issues.T
-        rows = np.arange(len(cosines))
-        cosines[rows, start + rows] = -np.inf
-        usual[start : start + _BLOCK] = _mean_of_highest(cosines, len(issues) - 1)
-    return usual
+    middle = vectors.mean(axis=0, dtype=np.float64)
+    unit = np.asarray(middle / max(float(np.linalg.norm(middle)), 1e-9), np.float32)
+    counts = count_words(texts)
+    counts.data[:] = 1
+    return Said(unit, sparse.csr_matrix(counts.sum(axis=0)))
 
 
-def likeness(evidence: Vectors, issues: Vectors, usual: Scores) -> Scores:
-    """Return how like each issue is to what was said.
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """Issues to be compared with; made by `of`."""
 
-    Parameters
-    ----------
-    evidence : (d,) float32
-        Unit vector of what was said.
-    issues : (n, d) float32
-        Unit rows.
-    usual : (n,) float32
-        Of `usual_nearness`.
+    vectors: Vectors
+    """(n, d) float32, unit rows."""
+    words: Counts
+    """(n, 2^18), unit rows of tf-idf."""
+    idf: Vectors
+    usual: Scores
+    """(n,): how near what is nearest to each issue usually is."""
 
-    Returns
-    -------
-    (n,) float32, at most 1: sameness; 0: no nearer than what is usually nearest to the two; below: further.
-    """
-    if not len(issues):
-        return np.zeros(0, np.float32)
-    cosines = issues @ evidence
-    own = _mean_of_highest(cosines[None, :], len(issues))
+    @classmethod
+    def of(cls, vectors: Vectors, counts: Counts) -> Self:
+        """Make a shelf of n >= 0 issues: their vectors (n, d), unit rows, and words (n, 2^18)."""
+        idf = _idf(counts)
+        words = _weighted(counts, idf)
+        usual = [_mean_of_highest(near, len(vectors) - 1) for near in _blocks(vectors, words, but_itself=True)]
+        return cls(vectors, words, idf, np.concatenate(usual) if usual else np.zeros(0, np.float32))
+
+    def nearness(self) -> npt.NDArray[np.float32]:
+        """Return how near each issue is to each, (n, n), before any scaling; for a few thousand issues."""
+        return np.concatenate(list(_blocks(self.vectors, self.words, but_itself=False)))
+
+    def likeness(self, said: Said) -> Scores:
+        """Return how like each issue is to what was said.
+
+        Returns
+        -------
+        (n,) float32, at most 1: sameness; 0: no nearer than what is usually nearest to the two; below: further.
+        """
+        if not len(self.vectors):
+            return np.zeros(0, np.float32)
+        words = _weighted(said.words, self.idf)
+        near = _near(said.vector[None, :], words, self.vectors, self.words)
+        return scaled(near[0], float(_mean_of_highest(near, len(self.vectors))[0]), self.usual)
+
+
+def scaled(near: Scores, own: float | Scores, usual: Scores) -> Scores:
+    """Return the part of the way from what is usual for the two sides (`own`, `usual`) to sameness."""
     reference = np.minimum((own + usual) / 2, 1 - 1e-3)
-    return np.asarray((cosines - reference) / (1 - reference), np.float32)
+    return np.asarray((near - reference) / (1 - reference), np.float32)
 
 
-def _mean_of_highest(cosines: Vectors, there: int) -> Scores:
-    """Mean of the ten highest in each row, of which `there` are real; the rest is `UNRELATED`."""
+def _idf(counts: Counts) -> Vectors:
+    having = np.bincount(counts.indices, minlength=counts.shape[1])
+    return np.asarray(np.log((1 + counts.shape[0]) / (1 + having)) + 1, np.float32)
+
+
+def _weighted(counts: Counts, idf: Vectors) -> Counts:
+    weights: Any = counts.copy()
+    weights.data = (1 + np.log(np.maximum(weights.data, 1))) * idf[weights.indices]
+    norms = np.sqrt(np.asarray(weights.multiply(weights).sum(axis=1)).ravel())
+    return sparse.csr_matrix(sparse.diags(1 / np.maximum(norms, 1e-9)) @ weights, dtype=np.float32)
+
+
+def _near(vectors: Vectors, words: Counts, to_vectors: Vectors, to_words: Counts) -> Vectors:
+    shared = (words @ to_words.T).toarray()
+    return np.asarray((vectors @ to_vectors.T + WORDS * shared) / (1 + WORDS), np.float32)
+
+
+def _blocks(vectors: Vectors, words: Counts, *, but_itself: bool) -> Iterator[Vectors]:
+    for start in range(0, len(vectors), _BLOCK):
+        near = _near(vectors[start : start + _BLOCK], words[start : start + _BLOCK], vectors, words)
+        if but_itself:
+            rows = np.arange(len(near))
+            near[rows, start + rows] = -np.inf
+        yield near
+
+
+def _mean_of_highest(near: Vectors, there: int) -> Scores:
+    """Mean of the ten highest in each row, of which `there` are real; `UNRELATED` meanings fill up."""
     count = max(0, min(NEIGHBOURS, there))
+    filling = UNRELATED / (1 + WORDS)
     if not count:
-        return np.full(len(cosines), UNRELATED, np.float32)
-    rest = cosines.shape[1] - count
-    highest = np.partition(cosines, rest - 1, axis=1)[:, rest:] if rest else cosines
-    return np.asarray((highest.sum(axis=1) + (NEIGHBOURS - count) * UNRELATED) / NEIGHBOURS, np.float32)
+        return np.full(len(near), filling, np.float32)
+    rest = near.shape[1] - count
+    highest = np.partition(near, rest - 1, axis=1)[:, rest:] if rest else near
+    return np.asarray((highest.sum(axis=1) + (NEIGHBOURS - count) * filling) / NEIGHBOURS, np.float32)

@@ -1,8 +1,11 @@
 """Plain ways to group messages, to compare with: vectors (n, d) in, labels (n,) out, -1 for noise."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from sklearn.cluster import KMeans  # type: ignore[import-untyped]
+from sklearn.feature_extraction.text import TfidfVectorizer  # type: ignore[import-untyped]
 
 from models.geometry import Labels, centre, main_axes, unit_rows
 
@@ -57,6 +60,13 @@ def leader(vectors: Vectors, cosine: float = 0.7) -> Labels:
         leaders[count], labels[row] = vector, count
         count += 1
     return labels
+
+
+def shared_words(said: Sequence[str], documents: Sequence[str]) -> Vectors:
+    """Return the cosines (s, n) of tf-idf vectors, idf over the documents; English stop words are left out."""
+    model = TfidfVectorizer(sublinear_tf=True, stop_words="english")
+    there = model.fit_transform(documents)
+    return np.asarray((model.transform(said) @ there.T).toarray(), np.float32)
 
 
 def _hdbscan(points: npt.NDArray[np.float32]) -> Labels:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
-from models.backlog import issue_text, likeness, middle_of, usual_nearness
+from models.backlog import Shelf, count_words, issue_text, pack, said_by, unpack
 from models.embedder import Embedder
 from pipeline.decide import Match
 from pipeline.errors import PipelineError
@@ -47,8 +47,7 @@ class _Loaded:
 
     changes: int
     ids: tuple[str, ...]
-    vectors: npt.NDArray[np.float32]
-    usual: npt.NDArray[np.float32]
+    shelf: Shelf
 
 
 class KnownIssues:
@@ -115,16 +114,25 @@ class KnownIssues:
         texts = {number: issue_text(issue.summary, issue.description) for number, issue in unique.items()}
         hashed = {number: self._hash(text) for number, text in texts.items()}
         new = [number for number in unique if known.get(number) != hashed[number]]
-        rows = await asyncio.to_thread(self._embedder.encode, [texts[number] for number in new]) if new else ()
-        vectors = dict(zip(new, rows, strict=True))
+        read = await asyncio.to_thread(self._read, [texts[number] for number in new]) if new else ()
+        fresh = dict(zip(new, read, strict=True))
         seen = [
-            Seen(issue, LABEL_PREFIX in issue.labels, hashed[number], self._embedder.name, vectors.get(number))
+            Seen(
+                issue,
+                LABEL_PREFIX in issue.labels,
+                hashed[number],
+                self._embedder.name,
+                *fresh.get(number, (None, None)),
+            )
             for number, issue in unique.items()
         ]
         if seen:
             async with self._database.write() as connection:
                 await backlog.keep(connection, space, self._place, seen, began)
         return len(new)
+
+    def _read(self, texts: Sequence[str]) -> list[tuple[npt.NDArray[np.float32], bytes]]:
+        return list(zip(self._embedder.encode(texts), pack(count_words(texts)), strict=True))
 
     def _hash(self, text: str) -> str:
         return hashlib.sha256(f"{self._embedder.name}\x1f{text}".encode("utf-8", "surrogatepass")).hexdigest()
@@ -150,10 +158,10 @@ class KnownIssues:
             model = await backlog.model_of(connection, space, said[0].seq) if said else None
         known = await self._load(space)
         distinct = {row.issue_id for row in rows if row.verdict == Verdict.DISTINCT}
-        vectors = [item.vector for item in said if item.vector is not None]
+        heard = [(item.vector, item.text) for item in said if item.vector is not None]
         found = None
-        if vectors and known.ids and model == self._embedder.name:
-            scores = likeness(middle_of(np.stack(vectors)), known.vectors, known.usual)
+        if heard and known.ids and model == self._embedder.name:
+            scores = await asyncio.to_thread(_compare, known.shelf, heard)
             found = await self._best(space, known, scores, distinct)
         async with self._database.write() as connection:
             await backlog.note_likely(connection, space, cluster_id, found, datetime.now(UTC))
@@ -210,6 +218,10 @@ class KnownIssues:
             if kept is not None and kept.changes == changes:
                 return kept
             stored = await backlog.load(connection, space, self._place, self._embedder.name)
-        usual = await asyncio.to_thread(usual_nearness, stored.vectors)
-        self._loaded[space] = _Loaded(changes, stored.ids, stored.vectors, usual)
+        shelf = await asyncio.to_thread(lambda: Shelf.of(stored.vectors, unpack(stored.words)))
+        self._loaded[space] = _Loaded(changes, stored.ids, shelf)
         return self._loaded[space]
+
+
+def _compare(shelf: Shelf, heard: Sequence[tuple[npt.NDArray[np.float32], str]]) -> npt.NDArray[np.float32]:
+    return shelf.likeness(said_by(np.stack([vector for vector, _ in heard]), [text for _, text in heard]))

@@ -157,7 +157,7 @@ class BacklogSettings(_Section):
 
     enabled: bool | None = Field(None, description="unset: with Jira; in the local tracker people file nothing")
     propose: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.5, description="likeness from which on a cluster waits for a person to link it or to promote it; 1: sameness"
+        0.33, description="likeness from which on a cluster waits for a person to link it or to promote it; 1: sameness"
     )
     link: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None, description="likeness from which on mode auto links by itself an issue that is not done; unset: never"

@@ -1,4 +1,4 @@
-"""The tracker's issues as the database keeps them, a vector and no text each; and which clusters are like which.
+"""The tracker's issues as they are kept, a vector and hashes of words, no text; and which clusters are like which.
 
 | verdict | meaning | whose |
 |---|---|---|
@@ -56,6 +56,8 @@ class Backlog:
     ids: tuple[str, ...]
     vectors: Vectors
     """(n, d) float32, unit rows."""
+    words: tuple[bytes, ...]
+    """Packed by `models.backlog.pack`."""
 
 
 async def read_state(connection: AsyncConnection, space: str, place: str) -> Read | None:
@@ -82,7 +84,7 @@ async def hashes(connection: AsyncConnection, space: str, place: str, ids: Seque
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An issue as it was read; `vector` (d,) float32 is None where the text is the one that is kept already."""
+    """An issue as it was read; vector (d,) float32 and words are None where the text is kept already."""
 
     issue: IssueState
     own: bool
@@ -90,6 +92,7 @@ class Seen:
     text_hash: str
     model: str
     vector: npt.NDArray[np.float32] | None
+    words: bytes | None
 
 
 async def keep(connection: AsyncConnection, space: str, place: str, seen: Sequence[Seen], began: datetime) -> None:
@@ -113,7 +116,11 @@ async def keep(connection: AsyncConnection, space: str, place: str, seen: Sequen
             await connection.execute(update(table).where(*where).values(**_clean(values)))
         else:
             vector = one.vector.astype("<f2").tobytes()
-            new.append(key | _clean(values) | {"text_hash": one.text_hash, "model": one.model, "vector": vector})
+            new.append(
+                key
+                | _clean(values)
+                | {"text_hash": one.text_hash, "model": one.model, "vector": vector, "words": one.words}
+            )
     if new:
         await upsert(connection, table, new)
         await _changed(connection, space, place)
@@ -178,15 +185,15 @@ async def load(connection: AsyncConnection, space: str, place: str, model: str) 
     table = schema.backlog
     rows = (
         await connection.execute(
-            select(table.c.issue_id, table.c.vector)
+            select(table.c.issue_id, table.c.vector, table.c.words)
             .where(table.c.space == space, table.c.place == place, table.c.model == model, ~table.c.own)
             .order_by(table.c.issue_id)
         )
     ).all()
     if not rows:
-        return Backlog((), np.zeros((0, 0), np.float32))
+        return Backlog((), np.zeros((0, 0), np.float32), ())
     vectors = np.stack([np.frombuffer(row.vector, "<f2").astype(np.float32) for row in rows])
-    return Backlog(tuple(row.issue_id for row in rows), vectors)
+    return Backlog(tuple(row.issue_id for row in rows), vectors, tuple(row.words for row in rows))
 
 
 async def size(connection: AsyncConnection, space: str, place: str) -> int:

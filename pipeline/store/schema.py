@@ -358,6 +358,7 @@ backlog = Table(
     Column("text_hash", String(64), nullable=False),
     Column("model", String(255), nullable=False),
     Column("vector", LargeBinary, nullable=False),
+    Column("words", LargeBinary, nullable=False),
 )
 
 backlog_reads = Table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -428,6 +429,16 @@ def test_an_issue_that_goes_while_pages_are_read_leaves_no_other_out_unseen(
     else:
         second = bench.tracker.list_issues(HOUR, first.next_page, and_open=True)
         assert [issue.ref for issue in second.issues] == refs[2:]
+
+
+def test_a_preview_writes_nothing_and_shows_what_is_escaped(bench: Bench) -> None:
+    shown = json.dumps(bench.tracker.preview(replace(DRAFT, summary=HOSTILE, description=HOSTILE), HOSTILE))
+
+    assert bench.tracker.find(DRAFT.label) == []
+    text = wiki.clean(HOSTILE) if isinstance(bench, LocalBench) else wiki.escape(HOSTILE)
+    assert shown.count(json.dumps(text)[1:-1]) >= 2
+    assert "comment" in shown
+    assert "comment" not in json.dumps(bench.tracker.preview(DRAFT, ""))
 
 
 def test_a_place_names_where_it_is(bench: Bench) -> None:

@@ -105,7 +105,7 @@ async def test_what_people_filed_is_proposed_and_not_repeated(world: World, serv
     assert comments(server) == []
     (likely,) = await rows(world, "likenesses")
     assert (likely.issue_key, likely.summary, likely.verdict) == (key, DARK, "likely")
-    assert 0.5 <= likely.score <= 1
+    assert 0.33 <= likely.score <= 1
 
 
 async def test_what_nobody_filed_opens(world: World, server: JiraServer) -> None:

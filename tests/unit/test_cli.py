@@ -32,6 +32,7 @@ COMMANDS = [
     ["demo"],
     ["dry-run"],
     ["evaluate"],
+    ["evaluate-backlog"],
     ["evaluate-early"],
     ["evaluate-kinds"],
     ["run"],
