@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,15 @@ HASHES: Final = 2**18
 _COUNTER: Final = HashingVectorizer(
     n_features=HASHES, alternate_sign=False, norm=None, stop_words="english", dtype=np.float32
 )
+
+
+class Encoder(Protocol):
+    """The part of an embedder that issues are read by (`models.embedder.Embedder`)."""
+
+    name: str
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Vectors (n, d) float32, unit rows, in the order of the texts."""
 
 
 def issue_text(summary: str, description: str) -> str:

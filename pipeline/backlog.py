@@ -18,10 +18,9 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
-from models.backlog import Shelf, count_words, issue_text, pack, said_by, unpack
-from models.embedder import Embedder
+from models.backlog import Encoder, Shelf, count_words, issue_text, pack, said_by, unpack
 from pipeline.decide import Match
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, RetriableError
 from pipeline.issue_text import LABEL_PREFIX
 from pipeline.settings import BacklogSettings
 from pipeline.store import backlog
@@ -37,6 +36,8 @@ OVERLAP: Final = timedelta(minutes=15)
 """Changes younger than this at the pass before are asked for again: Jira's index lags by minutes."""
 CANDIDATES: Final = 5
 """Issues that are looked at in the tracker, the likest first, until one is still there."""
+FATAL_WAIT: Final = timedelta(minutes=5)
+"""After an error that a person must mend."""
 FRESH: Final = timedelta(minutes=1)
 """Before something is decided by what people filed, it was read at most so long ago, where the tracker answers."""
 
@@ -55,11 +56,11 @@ class KnownIssues:
 
     Parameters
     ----------
-    embedder : Embedder
+    embedder : Encoder
         The one whose vectors the space's messages have.
     """
 
-    def __init__(self, database: Database, tracker: Tracker, embedder: Embedder, settings: BacklogSettings) -> None:
+    def __init__(self, database: Database, tracker: Tracker, embedder: Encoder, settings: BacklogSettings) -> None:
         self._database = database
         self._tracker = tracker
         self._embedder = embedder
@@ -67,6 +68,7 @@ class KnownIssues:
         self._place = tracker.place[:255]
         self._loaded: dict[str, _Loaded] = {}
         self._lock = asyncio.Lock()
+        self._not_before = datetime.min.replace(tzinfo=UTC)
         self._looked: dict[str, tuple[datetime, IssueState | None]] = {}
 
     # -- reading --------------------------------------------------------------------------------------------------
@@ -82,6 +84,8 @@ class KnownIssues:
             async with self._database.read() as connection:
                 before = await backlog.read_state(connection, space, self._place)
             now = datetime.now(UTC)
+            if now < self._not_before:
+                return
             if before is not None and now - before.read_at < (at_most_old or self._settings.refresh):
                 return
             full = before is None or now - before.full_at >= self._settings.full
@@ -89,6 +93,8 @@ class KnownIssues:
             try:
                 await self._pass(space, now, window, full=full)
             except PipelineError as exc:
+                wait = timedelta(seconds=exc.retry_after_s) if isinstance(exc, RetriableError) else FATAL_WAIT
+                self._not_before = datetime.now(UTC) + wait
                 log.warning("cannot read the tracker's issues", place=self._place, reason=str(exc))
 
     async def _pass(self, space: str, began: datetime, window: timedelta, *, full: bool) -> None:

@@ -53,13 +53,18 @@ def evaluate_backlog(
     issues = links.read_issues(data, lazy_embedder(settings, cache=cache))
     answers = links.ask_with_each(issues) if messages == 1 else links.ask_with_clusters(issues, messages)
     default = settings.policy.backlog.propose
+    likeness, words = answers["likeness"], answers["tf-idf"]
     rows: list[tuple[str, str, Links]] = []
-    for half in (0, 1):
-        rows.append(("likeness", f"the setting, half {half}", links.measure(answers["likeness"], default, half)))
-        for name, found in answers.items():
+    for half in (0, 1, None):
+        which = "all" if half is None else f"half {half}"
+        same = links.as_many(words, likeness, default, half)
+        rows.append(("likeness", f"the setting, {which}", links.measure(likeness, default, half)))
+        rows.append(("tf-idf", f"as many links, {which}", links.measure(words, same, half)))
+        if half is None:
+            continue
+        for way, found in answers.items():
             chosen = links.choose(found, 1 - half)
-            rows.append((name, f"chosen on half {1 - half}, half {half}", links.measure(found, chosen, half)))
-    rows.append(("likeness", "the setting, all", links.measure(answers["likeness"], default)))
+            rows.append((way, f"chosen on half {1 - half}, {which}", links.measure(found, chosen, half)))
     if as_json:
         print_json([{"way": way, "which": which, "links": one} for way, which, one in rows])
         return

@@ -8,6 +8,7 @@ second group, and nothing of the rest. Each answer is the likest issue, proposed
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -18,9 +19,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from models.backlog import NEIGHBOURS, Shelf, count_words, issue_text, said_by, scaled
+from models.backlog import NEIGHBOURS, Encoder, Shelf, count_words, issue_text, said_by, scaled
 from models.baselines import shared_words
-from models.embedder import Embedder
 from pipeline.errors import FatalError
 from pipeline.evaluation.reading import read_rows
 
@@ -83,7 +83,7 @@ class Links:
         return 2 * precision * self.recall / (precision + self.recall) if precision + self.recall else 0.0
 
 
-def read_issues(path: Path, embedder: Embedder) -> Issues:
+def read_issues(path: Path, embedder: Encoder) -> Issues:
     """Read issues: `text` is the summary, `body` the description where there is one, `label` the group.
 
     Raises
@@ -177,6 +177,13 @@ def choose(answers: Answers, half: int) -> float:
     """Return the threshold with the highest F1 on a half; the highest of several."""
     candidates = np.unique(answers.scores[(answers.half == half) & np.isfinite(answers.scores)])
     return max((float(one) for one in candidates), key=lambda one: (measure(answers, one, half).f1, one))
+
+
+def as_many(answers: Answers, like: Answers, threshold: float, half: int | None = None) -> float:
+    """Return the threshold at which `answers` proposes as many links as `like` does at `threshold`."""
+    of = np.ones(len(like.half), bool) if half is None else like.half == half
+    count = int((like.scores[of] >= threshold).sum())
+    return float(-np.sort(-answers.scores[of])[count - 1]) if count else math.inf
 
 
 def _likeness_without_itself(near: Vectors) -> Vectors:

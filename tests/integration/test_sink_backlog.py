@@ -120,13 +120,16 @@ async def test_what_nobody_filed_opens(world: World, server: JiraServer) -> None
 async def test_nothing_opens_before_the_trackers_issues_were_read(world: World, server: JiraServer) -> None:
     file_by_hand(server)
     desk = Desk(world, jira(server))
-    search = server.faults.add(Fault("answer_before", method="GET", path="/search", status=503, times=99))
+    server.faults.add(Fault("answer_before", "GET", "/search", status=429, headers={"Retry-After": "1"}))
 
     unread = await desk.look()
     assert (unread.action, unread.rule) == (Action.SKIP, "backlog")
     assert len(server.state.issues) == 1
 
-    search.times = 0
+    asked = len(server.requests)
+    await desk.sink.read_backlog()
+    assert len(server.requests) == asked  # not before the time that Jira named
+    desk.known._not_before -= timedelta(seconds=1)
     await desk.sink.read_backlog()
     await desk.sink.sweep()
     assert (await world.decision()).rule == "match"
@@ -152,7 +155,7 @@ async def test_a_sure_match_is_linked_by_itself_and_gets_one_comment_and_nothing
 ) -> None:
     key = file_by_hand(server)
     fields = dict(server.state.get(key).fields)
-    desk = Desk(world, jira(server), link=0.8)
+    desk = Desk(world, jira(server), link=0.4)
 
     decision = await desk.look()
     assert (decision.action, decision.rule) == (Action.LINK, "match")
@@ -178,7 +181,7 @@ async def test_a_sure_match_is_linked_by_itself_and_gets_one_comment_and_nothing
 async def test_only_mode_auto_links_by_itself(world: World, server: JiraServer, mode: Mode, action: Action) -> None:
     file_by_hand(server)
 
-    decision = await Desk(world, jira(server), mode, link=0.8).look()
+    decision = await Desk(world, jira(server), mode, link=0.4).look()
 
     assert decision.action is action
     if mode == "shadow":
@@ -191,7 +194,7 @@ async def test_an_issue_that_is_done_is_proposed_however_alike(world: World, ser
     key = file_by_hand(server)
     server.state.set_status(key, "Done")
 
-    decision = await Desk(world, jira(server), link=0.8).look()
+    decision = await Desk(world, jira(server), link=0.4).look()
 
     assert decision.action is Action.PROPOSE
     assert "on, done)" in decision.reason
@@ -221,7 +224,7 @@ async def test_our_own_tickets_are_nobodys_complaint(world: World, server: JiraS
 
 async def test_an_issue_that_is_a_clusters_ticket_is_no_second_ones(world: World, server: JiraServer) -> None:
     key = file_by_hand(server)
-    desk = Desk(world, jira(server), link=0.8)
+    desk = Desk(world, jira(server), link=0.4)
     await desk.look()
     await world.cluster("c2", 2)
 
@@ -276,7 +279,7 @@ async def test_an_unlinked_issue_loses_our_comment_and_the_cluster_opens_its_own
     world: World, server: JiraServer
 ) -> None:
     key = file_by_hand(server)
-    desk = Desk(world, jira(server), link=0.8)
+    desk = Desk(world, jira(server), link=0.4)
     await desk.look()
     assert len(server.state.get(key).comments) == 1
 
@@ -295,7 +298,7 @@ async def test_an_unlinked_issue_loses_our_comment_and_the_cluster_opens_its_own
 
 async def test_an_erased_quote_leaves_a_linked_issue_too(world: World, server: JiraServer) -> None:
     file_by_hand(server)
-    desk = Desk(world, jira(server), link=0.8)
+    desk = Desk(world, jira(server), link=0.4)
     await desk.look()
     first = sorted(await world.quoted())[0]
     old = world.details[first].text
@@ -365,6 +368,7 @@ async def test_a_pass_that_is_cut_short_is_begun_again_and_keeps_what_it_read(wo
     assert 0 < read < 6
     assert await rows(world, "backlog_reads") == []
 
+    desk.known._not_before -= timedelta(hours=1)
     assert (await desk.look()).rule == "match"
     assert len(desk.meanings.read) == 6
     assert len(await rows(world, "backlog")) == 6

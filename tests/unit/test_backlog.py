@@ -25,7 +25,7 @@ def around(middle: npt.NDArray[np.float32], count: int, spread: float, seed: int
 
 
 def axis(which: int) -> npt.NDArray[np.float32]:
-    return unit(np.eye(DIMENSIONS)[which])[0]
+    return np.asarray(unit(np.eye(DIMENSIONS)[which])[0])
 
 
 def shelf(vectors: npt.NDArray[np.float32], texts: list[str] | None = None) -> Shelf:

@@ -10,7 +10,16 @@ import pytest
 
 from models.backlog import Shelf, count_words, said_by
 from pipeline.errors import FatalError
-from pipeline.evaluation.links import Answers, Issues, ask_with_clusters, ask_with_each, choose, measure, read_issues
+from pipeline.evaluation.links import (
+    Answers,
+    Issues,
+    as_many,
+    ask_with_clusters,
+    ask_with_each,
+    choose,
+    measure,
+    read_issues,
+)
 from tests.standins.readers import WordEmbedder
 
 WORDS = ("login", "export", "dark", "invoice", "search", "sync", "avatar", "video")
@@ -89,6 +98,10 @@ def test_each_measure_counts_what_it_says() -> None:
     assert links.precision_strict == pytest.approx(2 / 4)
     assert measure(answers, 0.95).precision is None
     assert measure(answers, 0.5, half=1).recall == pytest.approx(1 / 2)
+    other = Answers(answers.scores[::-1] - 0.05, answers.right, answers.filed, answers.half)
+    assert as_many(other, answers, 0.75) == pytest.approx(0.75)
+    assert (other.scores >= as_many(other, answers, 0.75)).sum() == (answers.scores >= 0.75).sum()
+    assert as_many(other, answers, 0.95) == float("inf")
     assert choose(answers, 1) == pytest.approx(0.2)
 
 
