@@ -1,4 +1,4 @@
-"""The three stages as real child processes over a real broker and a real SQLite file, for tests to feed and to kill.
+"""The three stages as real child processes over a real broker and a real database, for tests to feed and to kill.
 
 Nothing here is a stand-in: `pipeline.supervisor` starts `python -m pipeline.worker`, `connectors.run` publishes. The
 supervisor has a thread and a loop of its own, so that tests are plain functions that wait for what the database says.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sqlite3
 import sys
 import threading
@@ -16,6 +17,7 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -34,6 +36,7 @@ from pipeline.settings import STAGES
 from pipeline.store.database import Database
 from pipeline.supervisor import StageStatus, Supervisor, worker_command
 from pipeline.topics import DEAD, EVENTS, delete_topics, ensure_topics
+from tests.standins.postgres import PostgresCluster
 
 T = TypeVar("T")
 POLL_S: Final = 0.2
@@ -70,6 +73,8 @@ class Walk:
         "cluster", or "cluster:1" for a second worker of a stage; others by `command`.
     settings : mapping
         `GROUNDSWELL_*` variables without that prefix.
+    server : PostgresCluster, optional
+        Where a new database is made; without one, a SQLite file in `folder` is.
     """
 
     def __init__(
@@ -81,13 +86,17 @@ class Walk:
         stages: Iterable[str] = STAGES,
         settings: Mapping[str, str] | None = None,
         command: Callable[[str], list[str]] | None = None,
+        server: PostgresCluster | None = None,
     ) -> None:
-        self.bootstrap, self.prefix, self.folder = bootstrap, prefix, folder
+        self.bootstrap, self.prefix, self.folder, self._server = bootstrap, prefix, folder, server
         self.database_file = folder / "groundswell.db"
+        self._database = "" if server is None else server.create()
+        self._url = f"sqlite+aiosqlite:///{self.database_file}" if server is None else server.url(self._database)
         wanted = {
             "KAFKA__BOOTSTRAP": bootstrap,
             "KAFKA__PREFIX": prefix,
             "DATA_DIR": str(folder),
+            "DATABASE__URL": self._url,
             "MODEL__THREADS": "1",
         } | dict(settings or {})
         self._supervisor = Supervisor(
@@ -157,7 +166,10 @@ class Walk:
     # -- out --------------------------------------------------------------------------------------------------
 
     def rows(self, query: str, *values: Any) -> list[Any]:
-        """Return the rows of a query on the database, read only."""
+        """Return the rows of a query on the database, read only; its values are ? in it."""
+        if self._server is not None:
+            numbers = count(1)
+            return self._server.ask(re.sub(r"\?", lambda _: f"${next(numbers)}", query), values, self._database)
         with closing(sqlite3.connect(f"file:{self.database_file}?mode=ro", uri=True, timeout=30)) as connection:
             connection.row_factory = sqlite3.Row
             return connection.execute(query, values).fetchall()
@@ -165,6 +177,13 @@ class Walk:
     def one(self, query: str, *values: Any) -> Any:
         """Return the one value of a query."""
         return self.rows(query, *values)[0][0]
+
+    def tables(self) -> list[str]:
+        """Return the names of the database's tables."""
+        own = "SELECT name FROM sqlite_master WHERE type = 'table'"
+        if self._server is not None:
+            own = "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'"
+        return [row["name"] for row in self.rows(own)]
 
     def taken(self, space: str) -> Counter[str]:
         """Return the account of a space, over all partitions."""
@@ -243,7 +262,7 @@ class Walk:
     # -- inside -----------------------------------------------------------------------------------------------
 
     async def _migrate(self) -> None:
-        database = Database(f"sqlite+aiosqlite:///{self.database_file}")
+        database = Database(self._url)
         await database.migrate()
         await database.close()
 
@@ -258,11 +277,13 @@ class Walk:
             self.failed = exc
 
 
-def running_walk(broker: EmbeddedBroker, folder: Path, settings: Mapping[str, str]) -> Iterator[Walk]:
+def running_walk(
+    broker: EmbeddedBroker, folder: Path, settings: Mapping[str, str], server: PostgresCluster | None = None
+) -> Iterator[Walk]:
     """Yield running stages under topics of their own: the body of a fixture."""
     prefix = f"walk-{uuid.uuid4().hex[:8]}."
     ensure_topics(broker.bootstrap, prefix, partitions=2)
-    walk = Walk(broker.bootstrap, prefix, folder, settings=settings).start()
+    walk = Walk(broker.bootstrap, prefix, folder, settings=settings, server=server).start()
     yield walk
     walk.stop()
     delete_topics(broker.bootstrap, prefix)
@@ -276,15 +297,15 @@ def stage_command(stage: str) -> list[str]:
 
 def check_books(walk: Walk, space: str) -> dict[str, int]:
     """Assert what must hold of a space's database whenever nothing is in flight; return the counts."""
-    count = walk.one("SELECT count(*) FROM messages WHERE space = ?", space)
+    stored = walk.one("SELECT count(*) FROM messages WHERE space = ?", space)
     known = "'pool', 'clustered', 'aside', 'expired', 'erased'"
-    assert walk.one(f"SELECT count(*) FROM messages WHERE space = ? AND status IN ({known})", space) == count
+    assert walk.one(f"SELECT count(*) FROM messages WHERE space = ? AND status IN ({known})", space) == stored
     seqs = [row["seq"] for row in walk.rows("SELECT seq FROM journal WHERE space = ? ORDER BY seq", space)]
     assert seqs == list(range(1, len(seqs) + 1))
     assert walk.one("SELECT seq FROM spaces WHERE space = ?", space) == len(seqs)
     members = """SELECT c.cluster_id, c.count, count(m.message_id) AS members FROM clusters c LEFT JOIN messages m
         ON m.space = c.space AND m.cluster_id = c.cluster_id AND m.status = 'clustered' AND m.follows_id IS NULL
-        WHERE c.space = ? AND c.merged_into IS NULL GROUP BY c.cluster_id"""
+        WHERE c.space = ? AND c.merged_into IS NULL GROUP BY c.cluster_id, c.count"""
     assert [tuple(row) for row in walk.rows(members, space) if row["count"] != row["members"]] == []
     opened = walk.rows("SELECT label, issue_id, state FROM tickets WHERE space = ?", space)
     assert {row["state"] for row in opened} <= {"open"}
@@ -295,7 +316,7 @@ def check_books(walk: Walk, space: str) -> dict[str, int]:
     ]
     mine = [(label, number) for label, number in issues if label in labels]
     assert sorted(mine) == sorted(labels.items())
-    return {"messages": count, "journal": len(seqs), "tickets": len(opened)}
+    return {"messages": stored, "journal": len(seqs), "tickets": len(opened)}
 
 
 def python(script: Path, *arguments: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""kill -9 of publisher, workers and broker while messages flow; then the books must balance.
+"""kill -9 of publisher, workers, broker and database while messages flow; then the books must balance.
 
 The short form is what `.ci/run` has time for; `GROUNDSWELL_CHAOS=long` kills at least 20 times among 5,000 messages,
 and stops the owner for six minutes. `GROUNDSWELL_CHAOS_SEED` repeats a run's choices.
@@ -23,6 +23,8 @@ from pipeline.broker import EmbeddedBroker
 from pipeline.broker_jars import default_cache_dir
 from pipeline.settings import STAGES
 from pipeline.topics import ensure_topics
+from tests.conftest import postgres_programs
+from tests.standins.postgres import PostgresCluster, running_cluster
 from tests.walk import ARCHIVE, REDELIVERED, Walk, check_books, python, stage_command
 
 LONG = os.environ.get("GROUNDSWELL_CHAOS") == "long"
@@ -76,7 +78,13 @@ def chat(messages: int) -> list[dict[str, str]]:
     ]
 
 
-def flow(broker: EmbeddedBroker, folder: Path, lines: list[dict[str, str]], stages: tuple[str, ...] = STAGES) -> Walk:
+def flow(
+    broker: EmbeddedBroker,
+    folder: Path,
+    lines: list[dict[str, str]],
+    stages: tuple[str, ...] = STAGES,
+    server: PostgresCluster | None = None,
+) -> Walk:
     """Return running stages, with a publisher of `lines` that has just begun."""
     file = folder / "chat.jsonl"
     slowly = python(Path(__file__).parent / "publish_slowly.py", broker.bootstrap, PREFIX, str(file), SPACE)
@@ -85,7 +93,13 @@ def flow(broker: EmbeddedBroker, folder: Path, lines: list[dict[str, str]], stag
         return [*slowly, str(PER_SECOND)] if stage == "publish" else stage_command(stage)
 
     walk = Walk(
-        broker.bootstrap, PREFIX, folder, stages=(*stages, "publish"), settings=SETTINGS, command=command
+        broker.bootstrap,
+        PREFIX,
+        folder,
+        stages=(*stages, "publish"),
+        settings=SETTINGS,
+        command=command,
+        server=server,
     ).start()
     try:
         # All stages are to be there before the flow begins; this line will be one repeat.
@@ -167,6 +181,38 @@ def test_an_owner_that_stands_still_for_a_while_loses_nothing(broker: EmbeddedBr
     finally:
         walk.stop()
     print(f"stood still for {STILL_S:.0f} s; {books}")
+
+
+@pytest.fixture
+def server() -> Iterator[PostgresCluster]:
+    """A PostgreSQL that may be killed, as durable as Debian sets it up."""
+    yield from running_cluster(postgres_programs(), {})
+
+
+@pytest.mark.timeout(1_800 if LONG else 600)
+def test_a_database_server_that_is_killed_loses_nothing(
+    broker: EmbeddedBroker, server: PostgresCluster, tmp_path: Path
+) -> None:
+    """The stages wait for it and go on, no process restarted: what was acknowledged is there, the rest comes again."""
+    seed = int(os.environ.get("GROUNDSWELL_CHAOS_SEED", time.time_ns() % 1_000_000))
+    dice = random.Random(seed)
+    lines = chat(MESSAGES // 2)
+    walk = flow(broker, tmp_path, lines, server=server)
+    away = [0.0, dice.uniform(2.0, 5.0), 0.0, dice.uniform(0.0, 2.0), *([0.0] * (KILLS - 4))]
+    try:
+        for seconds in away:
+            pause = time.monotonic() + dice.uniform(1.0, 6.0)
+            walk.until(lambda until=pause: time.monotonic() >= until, "a moment")  # type: ignore[misc]
+            server.stop("immediate")
+            time.sleep(seconds)  # nothing to wait for: that is how long it is away
+            server.start()
+        books = balance(walk, lines, 300)
+        restarts = {stage: walk.status(stage).restarts for stage in STAGES}
+    finally:
+        walk.stop()
+    print(f"killed PostgreSQL {len(away)} times, away for up to {max(away):.1f} s; {books}; {restarts}; seed {seed}")
+    assert "automatic recovery" in server.log() or "not properly shut down" in server.log()
+    assert restarts == dict.fromkeys(STAGES, 0)
 
 
 @pytest.mark.skipif(not LONG, reason="takes two minutes: GROUNDSWELL_CHAOS=long")

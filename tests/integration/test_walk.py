@@ -1,6 +1,6 @@
-"""From archive lines to tickets: all three stages as real processes, on a real broker and a real SQLite file.
+"""From archive lines to tickets: all three stages as real processes, on a real broker and a real database.
 
-One walk runs for the whole file; each test has a space of its own in it. The last test ends it.
+One walk on each kind of database runs for the whole file; each test has a space of its own in it. The last test ends it.
 """
 
 from __future__ import annotations
@@ -40,10 +40,13 @@ SETTINGS = {
 }
 
 
-@pytest.fixture(scope="module")
-def walk(broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def walk(
+    request: pytest.FixtureRequest, broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Walk]:
     """The stages, running."""
-    yield from running_walk(broker, tmp_path_factory.mktemp("walk"), SETTINGS)
+    server = request.getfixturevalue("postgres") if request.param == "postgresql" else None
+    yield from running_walk(broker, tmp_path_factory.mktemp("walk"), SETTINGS, server)
 
 
 # -- what people say ----------------------------------------------------------------------------------------------
@@ -113,14 +116,14 @@ def cluster(walk: Walk, space: str, cluster_id: str) -> Any:
 def places_of(walk: Walk, words: str) -> list[str]:
     """Return every table and column of the database that holds `words`."""
     found = []
-    for table in [row["name"] for row in walk.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]:
+    for table in walk.tables():
         for row in walk.rows(f'SELECT * FROM "{table}"'):
             found += [f"{table}.{column}" for column in row.keys() if words in str(row[column])]
     return sorted(set(found))
 
 
 def comment(walk: Walk, issue: str) -> str:
-    return "".join(row["body"] for row in walk.rows("SELECT body FROM local_comments WHERE issue = ?", issue))
+    return "".join(row["body"] for row in walk.rows("SELECT body FROM local_comments WHERE issue = ?", int(issue)))
 
 
 def opened(walk: Walk, space: str, cluster_id: str) -> str | None:

@@ -187,10 +187,9 @@ def test_each_space_is_read_by_its_own_and_each_platform_with_its_prior(
 
 
 async def test_a_learner_follows_the_corrections_of_its_space(
-    tmp_path: Path, classifier: KindClassifier, shipped: Examples, embedder: SentenceEmbedder
+    database_url: str, classifier: KindClassifier, shipped: Examples, embedder: SentenceEmbedder
 ) -> None:
-    database = Database(f"sqlite+aiosqlite:///{tmp_path / 'groundswell.db'}")
-    await database.migrate()
+    database = Database(database_url)
     chat = Chat(database)
     for number, text in enumerate(WRONG):
         await chat.say(f"m{number}", text, T0 + timedelta(minutes=number))

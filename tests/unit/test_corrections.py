@@ -45,9 +45,8 @@ class Chat:
 
 
 @pytest_asyncio.fixture
-async def chat(tmp_path: Path) -> AsyncIterator[Chat]:
-    database = Database(f"sqlite+aiosqlite:///{tmp_path / 'groundswell.db'}")
-    await database.migrate()
+async def chat(database_url: str) -> AsyncIterator[Chat]:
+    database = Database(database_url)
     one = Chat(database)
     for number in range(3):
         await one.say(f"m{number}", f"words {number}", T0 + timedelta(minutes=number))

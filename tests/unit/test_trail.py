@@ -69,9 +69,8 @@ class Community:
 
 
 @pytest_asyncio.fixture
-async def community(tmp_path: Path) -> AsyncIterator[Community]:
-    database = Database(f"sqlite+aiosqlite:///{tmp_path / 'groundswell.db'}")
-    await database.migrate()
+async def community(database_url: str) -> AsyncIterator[Community]:
+    database = Database(database_url)
     one = Community(database)
     one.say(0, 12)
     one.say(1, 12)
