@@ -1,6 +1,7 @@
 """From archive lines to tickets: all three stages as real processes, on a real broker and a real database.
 
-One walk on each kind of database runs for the whole file; each test has a space of its own in it. The last test ends it.
+One walk on each kind of database runs for the whole file; each test has a space of its own in it. The last test ends
+it.
 """
 
 from __future__ import annotations
