@@ -220,7 +220,7 @@ async def test_what_the_very_model_and_classifier_read_is_not_read_again(
         praise = {"kinds": [0.0, 0.0, 0.0, 1.0, 0.0], "kind": "praise", "recipe": "kinds-0"}
         await connection.execute(update(table).where(table.c.message_id == "m3").values(praise))
     await moved(database, readers[0], tmp_path / "cache", said)
-    assert next(line for line in said if "embedding" in line).startswith("embedding 1 texts")
+    assert next((line for line in said if "embedding" in line), "").startswith("embedding 1 texts")
     after = {row.message_id: row for row in await rows(database, schema.messages)}
     assert after["m3"].recipe == RECIPE_VERSION
     np.testing.assert_allclose(after["m3"].kinds, before["m3"], atol=1e-3)
