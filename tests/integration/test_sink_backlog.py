@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from pipeline.backlog import KnownIssues
 from pipeline.decide import Action, Decision, Mode
+from pipeline.errors import RetriableError
 from pipeline.file_issues import Sink
 from pipeline.settings import BacklogSettings
 from pipeline.store import schema
@@ -177,6 +178,35 @@ async def test_a_sure_match_is_linked_by_itself_and_gets_one_comment_and_nothing
     assert (ticket.origin, ticket.issue_key, ticket.state, ticket.summary) == ("linked", key, "open", DARK)
 
 
+@pytest.mark.parametrize("kind", ["drop_before", "drop_after"])
+async def test_a_comment_whose_answer_was_lost_is_written_once(
+    world: World, server: JiraServer, kind: Literal["drop_before", "drop_after"]
+) -> None:
+    key = file_by_hand(server)
+    desk = Desk(world, jira(server), link=0.4)
+    server.faults.add(Fault(kind, path="/comment"))
+
+    with pytest.raises(RetriableError):
+        await desk.look()
+    assert (await world.ticket()).state == "open"
+    for _ in range(2):
+        await desk.look()
+
+    assert len(comments(server)) == 1
+    assert len(server.state.get(key).comments) == 1
+    assert (await world.ticket()).comment_id == server.state.get(key).comments[0]["id"]
+
+
+@pytest.mark.parametrize("answer", ['{"issues": [{"id": "1"}]}', "[]", "<html>"])
+async def test_an_answer_that_is_none_of_jiras_reads_nothing(world: World, server: JiraServer, answer: str) -> None:
+    file_by_hand(server)
+    desk = Desk(world, jira(server))
+    server.faults.add(Fault("answer_before", "GET", "/search", status=200, body=answer, times=9))
+
+    assert (await desk.look()).rule == "backlog"
+    assert await rows(world, "backlog") == []
+
+
 @pytest.mark.parametrize(("mode", "action"), [("approve", Action.PROPOSE), ("shadow", Action.SKIP)])
 async def test_only_mode_auto_links_by_itself(world: World, server: JiraServer, mode: Mode, action: Action) -> None:
     file_by_hand(server)
@@ -333,6 +363,22 @@ async def test_only_what_changed_is_read_again_and_no_text_twice(world: World, s
     await desk.sink.read_backlog()
     assert desk.meanings.read[2:] == ["Invoices arrive three times. Since 2.4 the button is dead."]
     assert {row.issue_key: row.text_hash for row in await rows(world, "backlog")}.keys() == set(keys)
+
+
+async def test_what_the_index_showed_late_is_read_with_the_next_pass(world: World, server: JiraServer) -> None:
+    file_by_hand(server, OTHER)
+    desk = Desk(world, jira(server))
+    await desk.sink.read_backlog()
+    late = file_by_hand(server)
+    server.state.lag_searches = 1
+    await desk.sink.read_backlog()
+    assert len(await rows(world, "backlog")) == 1
+    server.state.lag_searches = 0
+    server.state.age(late, timedelta(minutes=10))
+
+    await desk.sink.read_backlog()
+
+    assert late in {row.issue_key for row in await rows(world, "backlog")}
 
 
 async def test_no_text_of_theirs_is_kept(world: World, server: JiraServer) -> None:
