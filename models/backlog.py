@@ -9,7 +9,7 @@ neighbours), as a part of the way from there to sameness.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, Self
 
@@ -116,16 +116,32 @@ class Shelf:
     """(n,): how near what is nearest to each issue usually is."""
 
     @classmethod
-    def of(cls, vectors: Vectors, counts: Counts) -> Self:
-        """Make a shelf of n >= 0 issues: their vectors (n, d), unit rows, and words (n, 2^18)."""
+    def of(cls, vectors: Vectors, counts: Counts, usual: Scores | None = None) -> Self:
+        """Make a shelf of n >= 0 issues.
+
+        Parameters
+        ----------
+        vectors : (n, d) float32
+            Unit rows.
+        counts : (n, 2^18)
+            Words.
+        usual : (n,) float32, optional
+            Known from an earlier shelf of nearly the same issues, NaN where nothing is: to find out costs n^2.
+        """
         idf = _idf(counts)
         words = _weighted(counts, idf)
-        usual = [_mean_of_highest(near, len(vectors) - 1) for near in _blocks(vectors, words, but_itself=True)]
-        return cls(vectors, words, idf, np.concatenate(usual) if usual else np.zeros(0, np.float32))
+        found = np.full(len(vectors), np.nan, np.float32) if usual is None else usual.copy()
+        unknown = np.flatnonzero(np.isnan(found))
+        for start in range(0, len(unknown), _BLOCK):
+            rows = unknown[start : start + _BLOCK]
+            near = _near(vectors[rows], words[rows], vectors, words)
+            near[np.arange(len(rows)), rows] = -np.inf
+            found[rows] = _mean_of_highest(near, len(vectors) - 1)
+        return cls(vectors, words, idf, found)
 
     def nearness(self) -> npt.NDArray[np.float32]:
         """Return how near each issue is to each, (n, n), before any scaling; for a few thousand issues."""
-        return np.concatenate(list(_blocks(self.vectors, self.words, but_itself=False)))
+        return _near(self.vectors, self.words, self.vectors, self.words)
 
     def likeness(self, said: Said) -> Scores:
         """Return how like each issue is to what was said.
@@ -162,15 +178,6 @@ def _weighted(counts: Counts, idf: Vectors) -> Counts:
 def _near(vectors: Vectors, words: Counts, to_vectors: Vectors, to_words: Counts) -> Vectors:
     shared = (words @ to_words.T).toarray()
     return np.asarray((vectors @ to_vectors.T + WORDS * shared) / (1 + WORDS), np.float32)
-
-
-def _blocks(vectors: Vectors, words: Counts, *, but_itself: bool) -> Iterator[Vectors]:
-    for start in range(0, len(vectors), _BLOCK):
-        near = _near(vectors[start : start + _BLOCK], words[start : start + _BLOCK], vectors, words)
-        if but_itself:
-            rows = np.arange(len(near))
-            near[rows, start + rows] = -np.inf
-        yield near
 
 
 def _mean_of_highest(near: Vectors, there: int) -> Scores:

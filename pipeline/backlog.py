@@ -36,6 +36,8 @@ OVERLAP: Final = timedelta(minutes=15)
 """Changes younger than this at the pass before are asked for again: Jira's index lags by minutes."""
 CANDIDATES: Final = 5
 """Issues that are looked at in the tracker, the likest first, until one is still there."""
+DRIFT: Final = 0.05
+"""Part of the issues that may come, change or go before what is usual for each is found out anew."""
 FATAL_WAIT: Final = timedelta(minutes=5)
 """After an error that a person must mend."""
 FRESH: Final = timedelta(minutes=1)
@@ -49,6 +51,19 @@ class _Loaded:
     changes: int
     ids: tuple[str, ...]
     shelf: Shelf
+    whole: int
+    """How many issues there were when what is usual for each was last found out for all."""
+
+    def usual_of(self, stored: backlog.Backlog) -> npt.NDArray[np.float32] | None:
+        """Return what is known to be usual for issues that are there still, NaN for the others; None: find out anew."""
+        places = {issue_id: place for place, issue_id in enumerate(self.ids)}
+        usual = np.full(len(stored.ids), np.nan, np.float32)
+        for row, issue_id in enumerate(stored.ids):
+            place = places.get(issue_id)
+            if place is not None and np.array_equal(self.shelf.vectors[place], stored.vectors[row]):
+                usual[row] = self.shelf.usual[place]
+        changed = abs(len(stored.ids) - self.whole) + int(np.isnan(usual).sum())
+        return usual if changed <= DRIFT * self.whole else None
 
 
 class KnownIssues:
@@ -224,8 +239,10 @@ class KnownIssues:
             if kept is not None and kept.changes == changes:
                 return kept
             stored = await backlog.load(connection, space, self._place, self._embedder.name)
-        shelf = await asyncio.to_thread(lambda: Shelf.of(stored.vectors, unpack(stored.words)))
-        self._loaded[space] = _Loaded(changes, stored.ids, shelf)
+        usual = None if kept is None else kept.usual_of(stored)
+        shelf = await asyncio.to_thread(lambda: Shelf.of(stored.vectors, unpack(stored.words), usual))
+        whole = len(stored.ids) if kept is None or usual is None else kept.whole
+        self._loaded[space] = _Loaded(changes, stored.ids, shelf, whole)
         return self._loaded[space]
 
 

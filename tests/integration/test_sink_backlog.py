@@ -381,6 +381,26 @@ async def test_what_the_index_showed_late_is_read_with_the_next_pass(world: Worl
     assert late in {row.issue_key for row in await rows(world, "backlog")}
 
 
+async def test_a_new_issue_is_compared_at_once_and_the_others_stay_as_they_were(
+    world: World, server: JiraServer
+) -> None:
+    for number in range(40):
+        file_by_hand(server, f"{OTHER} {number}")
+    desk = Desk(world, jira(server))
+    assert (await desk.look()).action is Action.OPEN
+    before = desk.known._loaded[SPACE]
+    key = file_by_hand(server)
+    await world.cluster("c2", 2)
+    await desk.sink.read_backlog()
+
+    decision = await desk.sink.consider(SPACE, "c2")
+
+    assert decision is not None
+    assert f"people filed it already: {key}" in decision.reason
+    after = desk.known._loaded[SPACE]
+    assert (len(before.ids), len(after.ids), before.whole, after.whole) == (40, 41, 40, 40)
+
+
 async def test_no_text_of_theirs_is_kept(world: World, server: JiraServer) -> None:
     file_by_hand(server, "xylophone-summary", "xylophone-description")
 

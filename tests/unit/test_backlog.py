@@ -95,6 +95,21 @@ def test_the_many_rows_of_a_shelf_are_as_one_block() -> None:
     assert there.usual == pytest.approx(-np.sort(-near, axis=1)[:, :10].mean(axis=1), abs=1e-5)
 
 
+def test_what_is_known_of_a_shelf_is_not_found_out_again() -> None:
+    rows = around(axis(0), 60, 1.0, 5)
+    texts = [f"w{row}" for row in range(60)]
+    whole = shelf(rows, texts)
+    known = whole.usual.copy()
+    known[[3, 59]] = np.nan
+    known[7] = 0.125
+
+    again = Shelf.of(rows, count_words(texts), known)
+
+    assert again.usual[[3, 59]] == pytest.approx(whole.usual[[3, 59]], abs=1e-6)
+    assert again.usual[7] == 0.125
+    assert np.isnan(known[3])
+
+
 @given(st.lists(st.text(max_size=200), max_size=8))
 def test_words_come_back_as_they_were_packed(texts: list[str]) -> None:
     counts = count_words(texts)
