@@ -1,7 +1,7 @@
 """What people's answers say about a space's thresholds.
 
-A person who merges two clusters says "the same" about a pair with a known cosine; one who separates or splits two,
-or promotes a cluster that waited beside another, says "different". From these the space learns its own grain: at
+A person who merges two clusters says "the same" about a pair with a known cosine; one who separates two, or promotes
+a cluster that waited beside another, says "different". From these the space learns its own grain: at
 which cosine to hold a cluster back ("close to #12"), and at which to merge for sure.
 
 The rule: logistic regression of "the same" on the cosine (two parameters, as in Platt, 1999), maximum a posteriori.
@@ -20,8 +20,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-HOLD_LEVEL: Final = 0.3
-"""Probability that two clusters are one matter, from which on the younger one waits: an unsure opening costs trust."""
+HOLD_LEVEL: Final = 0.5
+"""Probability that two clusters are one matter, at the cosine `hold`: the midpoint of `models.novelty.chance_same`."""
 MERGE_LEVEL: Final = 0.9
 """From which on they are merged: an unsure merge spoils the ticket that it joins."""
 PRIOR_ANSWERS: Final = 5

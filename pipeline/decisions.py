@@ -63,10 +63,14 @@ def recalibrate(state: Space) -> None:
 
 
 def answers(state: Space) -> Iterable[Answer]:
-    """Return what people said about pairs of clusters, by the commands in force."""
+    """Return what people said about pairs of clusters, by the commands in force.
+
+    A split says nothing of where the thresholds should be: the two parts had been one, and of pairs as close as they
+    that are one rightly nobody is ever asked.
+    """
     for command in state.commands.values():
         effect = state.effects.get(command.command_id)
-        if effect is None or effect.cosine is None:
+        if effect is None or effect.cosine is None or command.name is CommandName.SPLIT:
             continue
         if command.name is CommandName.SEPARATE and state.survivor(command.cluster_id) is state.survivor(
             command.other or ""

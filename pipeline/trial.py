@@ -87,17 +87,20 @@ class Trial:
 
     def board(self) -> list[OnBoard]:
         """Return the live clusters as they stand after what was committed, muted and rejected ones left out."""
-        clusters = self._state.clusters.values() if self._state is not None else ()
+        state = self._state
+        if state is None:
+            return []
+        live = [c for c in state.clusters.values() if c.live and not c.muted and not c.rejected]
         return [
             OnBoard(
                 cluster.cluster_id,
                 cluster.number,
                 self._book.members(cluster.cluster_id),
                 cluster.held_by,
+                state.centroids.cosine(cluster, state.survivor(cluster.held_by)) if cluster.held_by else None,
                 cluster.cluster_id in self._ticketed,
             )
-            for cluster in clusters
-            if cluster.live and not cluster.muted and not cluster.rejected
+            for cluster in live
         ]
 
     def thresholds(self) -> Calibration | None:

@@ -95,4 +95,6 @@ class OnBoard:
     """In the order in which they joined."""
     held_by: str | None
     """The established cluster beside which it waits ("close to #12")."""
+    closeness: float | None
+    """Cosine to that one."""
     ticket: bool

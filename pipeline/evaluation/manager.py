@@ -7,11 +7,12 @@ is seen are live clusters: those held beside another, and those with a ticket. A
 | seen | answer |
 |---|---|
 | a ticket is mixed | `split`: the biggest part of another group leaves; `not-feedback` where no part is big enough |
-| a cluster waits beside another | `merge` when both are of the same group, else `separate`; nothing while it is mixed |
+| a cluster waits beside another | `merge` into that or into a ticket of its group, else `separate`; if mixed, nothing |
 | two tickets are of one group | `merge` into the older one |
 
-Within each row the biggest comes first, and the rows in this order: what is filed wrongly, what keeps people waiting,
-what is filed twice. At most `PER_LOOK` answers a look keep the budget from being spent on the first day.
+The rows come in this order: what is filed wrongly, the biggest first; what keeps people waiting, first where the wait
+is least sure to be right; what is filed twice. At most `PER_LOOK` answers a look keep the budget from being spent on
+the first day.
 """
 
 from __future__ import annotations
@@ -86,16 +87,20 @@ class Manager:
                 part = one.part()
                 name = CommandName.SPLIT if len(part) >= LEAST_PART else CommandName.NOT_FEEDBACK
                 yield name, one.shown.cluster_id, None, part if name is CommandName.SPLIT else ()
+        first: dict[str, _Seen] = {}
+        for one in sorted(tickets, key=lambda one: one.shown.number):
+            if one.group is not None:
+                first.setdefault(one.group, one)
         by_id = {one.shown.cluster_id: one for one in seen}
-        for one in seen:
+        for one in sorted(seen, key=lambda one: one.shown.closeness or 0.0):
             holder = by_id.get(one.shown.held_by or "")
             if holder is None or one.shown.ticket or one.size < self.people or one.group is None:
                 continue
-            same = holder.most == one.group
-            yield CommandName.MERGE if same else CommandName.SEPARATE, holder.shown.cluster_id, one.shown.cluster_id, ()
-        first: dict[str, _Seen] = {}
+            home = holder if holder.most == one.group else first.get(one.group)
+            name = CommandName.SEPARATE if home is None else CommandName.MERGE
+            yield name, (home or holder).shown.cluster_id, one.shown.cluster_id, ()
         for one in sorted(tickets, key=lambda one: one.shown.number):
-            if one.group is not None and first.setdefault(one.group, one) is not one:
+            if one.group is not None and first[one.group] is not one:
                 yield CommandName.MERGE, first[one.group].shown.cluster_id, one.shown.cluster_id, ()
 
 

@@ -20,8 +20,8 @@ def test_without_answers_the_defaults_stand() -> None:
 
 
 def test_answers_that_say_what_the_prior_says_change_next_to_nothing() -> None:
-    said = [Answer(HOLD, same=n < 30) for n in range(100)] + [Answer(MERGE, same=n < 90) for n in range(100)]
-    assert (HOLD_LEVEL, MERGE_LEVEL) == (0.3, 0.9)
+    said = [Answer(HOLD, same=n < 50) for n in range(100)] + [Answer(MERGE, same=n < 90) for n in range(100)]
+    assert (HOLD_LEVEL, MERGE_LEVEL) == (0.5, 0.9)
     found = calibrate(said, HOLD, MERGE)
     assert (found.hold, found.merge) == pytest.approx((HOLD, MERGE), abs=1e-6)
 
