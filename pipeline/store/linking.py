@@ -12,6 +12,7 @@ from pipeline.decide import ClusterFacts, Match
 from pipeline.store import backlog, ledger, schema
 from pipeline.store.backlog import Verdict
 from pipeline.store.ledger import Ticket, TicketState
+from pipeline.store.statements import one_at_a_time
 
 
 async def link_issue(
@@ -77,6 +78,8 @@ async def _link(
 ) -> bool:
     """Make an issue that people filed a cluster's ticket; False when one of the two has a partner already."""
     table = schema.tickets
+    # Two clusters, looked at by two sinks at once, may be like one issue.
+    await one_at_a_time(connection, f"link {space} {tracker} {issue.issue_id}")
     same = and_(table.c.space == space, table.c.tracker == tracker, table.c.issue_id == issue.issue_id)
     if await connection.scalar(select(table.c.cluster_id).where(same).limit(1)) is not None:
         return False

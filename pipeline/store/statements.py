@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final
 
-from sqlalchemy import Column, ColumnElement, Table, and_
+from sqlalchemy import Column, ColumnElement, Table, and_, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -35,6 +35,15 @@ def insert_into(connection: AsyncConnection, table: Table) -> sqlite.Insert | po
 async def insert_missing(connection: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert those of `rows` whose key is not there; the others stay as they are."""
     await connection.execute(insert_into(connection, table).on_conflict_do_nothing(), list(rows))
+
+
+async def one_at_a_time(connection: AsyncConnection, what: str) -> None:
+    """Wait until no other writing transaction that named the same is under way, and keep others waiting until the end.
+
+    For what is looked up first and written then, where no row is there yet to be locked. SQLite has one writer anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        await connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(what, 0))))
 
 
 def storable(value: Any) -> Any:

@@ -26,6 +26,7 @@ from pipeline.store import database as module
 from pipeline.store import leases, schema
 from pipeline.store.database import Database
 from pipeline.store.ledger import TicketState
+from pipeline.store.statements import one_at_a_time
 from pipeline.trackers import local
 from tests.standins.postgres import PASSWORD, ROLE, TEMPLATE, PostgresCluster
 from tests.standins.sink_world import SPACE, World
@@ -173,14 +174,40 @@ async def test_an_owner_that_was_overtaken_in_its_transaction_is_fenced(database
         await asyncio.gather(overtake(), write())
 
 
-async def test_of_two_first_owners_one_waits(database: Database) -> None:
+@pytest.mark.parametrize("owned_before", [False, True])
+async def test_of_many_who_would_own_a_space_one_does(database: Database, owned_before: bool) -> None:  # noqa: FBT001
     async def acquire(owner: str) -> int:
         async with database.write() as connection:
             return await leases.acquire(connection, SPACE, owner)
 
+    if owned_before:
+        epoch = await acquire("old")
+        async with database.write() as connection:
+            await leases.release(connection, SPACE, epoch)
     got = await asyncio.gather(*(acquire(f"owner{number}") for number in range(5)), return_exceptions=True)
-    assert sorted(str(one) for one in got if isinstance(one, int)) == ["1"]
+    assert [one for one in got if isinstance(one, int)] == [2 if owned_before else 1]
     assert sum(isinstance(one, leases.LeaseLostError) for one in got) == 4
+
+
+async def test_what_is_done_by_one_at_a_time_is(database: Database) -> None:
+    begun = asyncio.Event()
+    order = []
+
+    async def first() -> None:
+        async with database.write() as connection:
+            await one_at_a_time(connection, "x")
+            begun.set()
+            await waits_for_a_lock(database)
+            order.append("first")
+
+    async def second() -> None:
+        await begun.wait()
+        async with database.write() as connection:
+            await one_at_a_time(connection, "x")
+            order.append("second")
+
+    await asyncio.gather(first(), second())
+    assert order == ["first", "second"]
 
 
 async def test_a_writer_that_stands_still_does_not_keep_the_lease(
@@ -190,15 +217,18 @@ async def test_a_writer_that_stands_still_does_not_keep_the_lease(
     monkeypatch.setattr(module, "STALLED_S", 1)
     stalled = Database(database.url.render_as_string(hide_password=False))
 
+    taken = []
+
     async def stall() -> None:
         async with stalled.write() as connection:
             await leases.acquire(connection, SPACE, "one")
             async with database.write() as other:
-                assert await leases.acquire(other, SPACE, "two") == 1
+                taken.append(await leases.acquire(other, SPACE, "two"))
             await connection.execute(text("SELECT 1"))
 
     with pytest.raises(RetriableError):
         await stall()
+    assert taken == [1]
     await stalled.close()
 
 
