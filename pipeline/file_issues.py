@@ -148,7 +148,10 @@ class Sink:
         decision = decide(facts, _filed(row), self._policy, self._mode)
         if self._known is not None and _filed(row) is None:
             facts, decision = await self._compare(self._known, space, cluster_id, facts, decision)
-        issue, quoted = await self._drafts.draft(space, cluster_id, facts, decision)
+        # What opens nothing by itself would say that a person opened it.
+        opening = decision.action in {Action.OPEN, Action.UPDATE}
+        said = decision if opening else decide(replace(facts, promoted=True), None, self._policy, "auto")
+        issue, quoted = await self._drafts.draft(space, cluster_id, facts, said)
         linked = row is not None and row.origin == ledger.LINKED
         comment = await self._comments.text(space, cluster_id, row.reason if row and linked else None, quoted)
         return Preview(decision, row, self._tracker.preview(issue, comment))

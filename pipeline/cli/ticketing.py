@@ -106,7 +106,7 @@ def preview(
         note(f"it has a ticket, {found.ticket.issue_key or 'no issue'} ({found.ticket.state}); a new one would be:")
     for what, body in found.writes.items():
         say(what, style="bold")
-        say(json.dumps(body, indent=2, ensure_ascii=False))
+        say(_visible(json.dumps(body, indent=2, ensure_ascii=False)))
 
 
 @jira.command()
@@ -138,6 +138,11 @@ def _ordered(cluster: str, order: Callable[[Desk, str], Awaitable[T]]) -> T:
         return await order(Desk(database, new_tracker(settings), settings.policy, settings.space), cluster_id)
 
     return with_database(settings, ask)
+
+
+def _visible(text: str) -> str:
+    """Write what cannot be seen as JSON escapes it: the escapes of mark-up are of that kind."""
+    return "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
 
 
 async def _previewed(settings: Settings, database: Database, cluster: str) -> Preview:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from pipeline.cli.ticketing import _visible
 from pipeline.decide import Action
 from pipeline.errors import FatalError, SkippableError
 from pipeline.settings import PolicySettings
@@ -158,3 +159,19 @@ async def test_a_preview_is_what_is_sent(world: World, server: JiraServer) -> No
     assert [f"POST {path}" for path in (create.path, comment.path.replace(create.response["id"], "ID"))] == list(
         preview.writes
     )
+
+
+async def test_a_preview_of_what_waits_is_what_promoting_it_sends(world: World, server: JiraServer) -> None:
+    sink = world.sink(jira(server), mode="approve")
+
+    preview = await sink.preview(SPACE, "c1")
+    assert preview is not None
+    assert preview.decision.action is Action.PROPOSE
+    await world.change("c1", promoted=True)
+    await sink.consider(SPACE, "c1")
+
+    assert [one.request for one in server.exchanges if one.method == "POST"] == list(preview.writes.values())
+
+
+def test_what_cannot_be_seen_is_shown_as_json_escapes_it() -> None:
+    assert _visible('a\u2060\x1b[2J"\n\u0434\U000e0041') == 'a\\u2060\\u001b[2J"\n\u0434\\udb40\\udc41'
