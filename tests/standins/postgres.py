@@ -58,6 +58,7 @@ class PostgresCluster:
         self.folder = Path(tempfile.mkdtemp(prefix="groundswell-pg-"))
         self.port = _free_port()
         self._user: dict[str, Any] = {}
+        self._guard: subprocess.Popen[bytes] | None = None
         if os.geteuid() == 0:  # the server refuses to be root's
             user = _somebody()
             os.chown(self.folder, user.pw_uid, user.pw_gid)
@@ -86,6 +87,8 @@ class PostgresCluster:
 
     def start(self) -> None:
         """Start the server and return when it takes connections."""
+        if self._guard is None:
+            self._guard = self._end_with_this_process()
         self._run("pg_ctl", "start", "-w", "-D", str(self._data), "-l", str(self.folder / "log"))
 
     def stop(self, mode: str = "fast") -> None:
@@ -96,6 +99,9 @@ class PostgresCluster:
         """Stop it, if it runs, and remove its folder."""
         with contextlib.suppress(subprocess.CalledProcessError):
             self.stop("immediate")
+        if self._guard is not None:
+            self._guard.kill()
+            self._guard.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def log(self) -> str:
@@ -147,6 +153,15 @@ class PostgresCluster:
                 await connection.close()
 
         return in_a_thread(asked)
+
+    def _end_with_this_process(self) -> subprocess.Popen[bytes]:
+        """Return a process that ends the server when this one was killed: the server is nobody's child."""
+        script = 'while [ -d "/proc/$1" ]; do sleep 1; done; "$2/pg_ctl" stop -m immediate -D "$3/data"; rm -rf "$3"'
+        return subprocess.Popen(
+            ["sh", "-c", script, "guard", str(os.getpid()), str(self._programs), str(self.folder)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+            **self._user,
+        )  # fmt: skip
 
     def _run(self, program: str, *arguments: str) -> None:
         environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", "TZ": "Etc/GMT-5"}
