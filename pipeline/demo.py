@@ -23,7 +23,7 @@ from pipeline.background import in_daemon_thread
 from pipeline.broker import EmbeddedBroker
 from pipeline.broker_jars import default_cache_dir
 from pipeline.broker_view import end_offsets
-from pipeline.errors import FatalError
+from pipeline.errors import FatalError, RetriableError
 from pipeline.in_flight import on_broker
 from pipeline.running import Running, ended_or, only_one, running
 from pipeline.settings import ENV_PREFIX, FILE_VARIABLE, STAGES, Settings
@@ -161,7 +161,12 @@ class Demo:
         while True:
             if publishing.done():
                 publishing.result()
-            on_topic = await in_daemon_thread(lambda: _counts(bootstrap))
+            try:
+                on_topic = await in_daemon_thread(lambda: _counts(bootstrap))
+            except RetriableError:
+                # A busy machine's broker may not answer in time; a broker that is gone ends the demonstration itself.
+                await asyncio.sleep(POLL_S)
+                continue
             state = await progress(database, SPACE)
             step = _step(on_topic, state, children, lines, publishing=not publishing.done())
             self._show.update(step)
