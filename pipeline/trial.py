@@ -97,7 +97,6 @@ class Trial:
                 cluster.number,
                 self._book.members(cluster.cluster_id),
                 cluster.held_by,
-                state.centroids.cosine(cluster, state.survivor(cluster.held_by)) if cluster.held_by else None,
                 cluster.cluster_id in self._ticketed,
             )
             for cluster in live

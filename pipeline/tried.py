@@ -95,6 +95,4 @@ class OnBoard:
     """In the order in which they joined."""
     held_by: str | None
     """The established cluster beside which it waits ("close to #12")."""
-    closeness: float | None
-    """Cosine to that one."""
     ticket: bool

@@ -7,12 +7,11 @@ is seen are live clusters: those held beside another, and those with a ticket. A
 | seen | answer |
 |---|---|
 | a ticket is mixed | `split`: the biggest part of another group leaves; `not-feedback` where no part is big enough |
-| a cluster waits beside another | `merge` into that or into a ticket of its group, else `separate`; if mixed, nothing |
+| a cluster waits beside another | `merge` where both are of one group, else `separate`; if mixed, nothing |
 | two tickets are of one group | `merge` into the older one |
 
-The rows come in this order: what is filed wrongly, the biggest first; what keeps people waiting, first where the wait
-is least sure to be right; what is filed twice. At most `PER_LOOK` answers a look keep the budget from being spent on
-the first day.
+The rows come in this order, each with the biggest first: what is filed wrongly, what keeps people waiting, what is
+filed twice. At most `PER_LOOK` answers a look keep the budget from being spent on the first day.
 """
 
 from __future__ import annotations
@@ -92,13 +91,12 @@ class Manager:
             if one.group is not None:
                 first.setdefault(one.group, one)
         by_id = {one.shown.cluster_id: one for one in seen}
-        for one in sorted(seen, key=lambda one: one.shown.closeness or 0.0):
+        for one in seen:
             holder = by_id.get(one.shown.held_by or "")
             if holder is None or one.shown.ticket or one.size < self.people or one.group is None:
                 continue
-            home = holder if holder.most == one.group else first.get(one.group)
-            name = CommandName.SEPARATE if home is None else CommandName.MERGE
-            yield name, (home or holder).shown.cluster_id, one.shown.cluster_id, ()
+            name = CommandName.MERGE if holder.most == one.group else CommandName.SEPARATE
+            yield name, holder.shown.cluster_id, one.shown.cluster_id, ()
         for one in sorted(tickets, key=lambda one: one.shown.number):
             if one.group is not None and first[one.group] is not one:
                 yield CommandName.MERGE, first[one.group].shown.cluster_id, one.shown.cluster_id, ()

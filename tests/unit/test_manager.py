@@ -27,16 +27,14 @@ class Board:
         self.shown: list[OnBoard] = []
         self._numbers = itertools.count(1)
 
-    def add(
-        self, groups: dict[str | None, int], held_by: str | None = None, *, ticket: bool = False, close: float = 0.6
-    ) -> str:
+    def add(self, groups: dict[str | None, int], held_by: str | None = None, *, ticket: bool = False) -> str:
         number = next(self._numbers)
         refs: list[MessageRef] = []
         for group, count in groups.items():
             for _ in range(count):
                 refs.append(MessageRef("data", f"{number}-{len(refs)}"))
                 self.gold[refs[-1]] = group
-        self.shown.append(OnBoard(f"c{number}", number, tuple(refs), held_by, close if held_by else None, ticket))
+        self.shown.append(OnBoard(f"c{number}", number, tuple(refs), held_by, ticket))
         return f"c{number}"
 
     def manager(self, budget: int = 9, people: int = 10) -> Manager:
@@ -62,15 +60,15 @@ def test_a_held_cluster_is_merged_or_separated_and_asked_about_once() -> None:
     assert manager.counts() == {"merge": 1, "separate": 1}
 
 
-def test_the_least_sure_wait_is_asked_about_first_and_a_ticket_of_its_own_group_is_known() -> None:
+def test_the_biggest_wait_is_asked_about_first_and_only_about_what_it_waits_beside() -> None:
     board = Board()
     ticket = board.add({"a": 20}, ticket=True)
-    far = board.add({"c": 15}, ticket=True)
-    board.add({"b": 30}, held_by=ticket, close=0.7)
-    own = board.add({"c": 10}, held_by=ticket, close=0.5)
+    board.add({"c": 15}, ticket=True)
+    board.add({"b": 10}, held_by=ticket)
+    own = board.add({"c": 30}, held_by=ticket)
     found = board.manager().answer(board.shown, AT)
     assert found is not None
-    assert (found.name, found.cluster_id, found.other) == (CommandName.MERGE, far, own)
+    assert (found.name, found.cluster_id, found.other) == (CommandName.SEPARATE, ticket, own)
 
 
 def test_a_mixed_ticket_is_split_or_called_no_feedback_before_all_else() -> None:
