@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pipeline.records import Event, EventType
@@ -89,7 +89,7 @@ async def save_reactions(connection: AsyncConnection, space: str, arrivals: Sequ
 
 
 async def repeated(connection: AsyncConnection, space: str, arrivals: Sequence[Arrival]) -> set[str]:
-    """Return the ids of reactions and votes of a batch that say what is stored already."""
+    """Return the ids of reactions and votes of a batch that say what is stored already, or what is out of date."""
     table = schema.reactions
     found = set()
     for arrival in arrivals:
@@ -103,8 +103,10 @@ async def repeated(connection: AsyncConnection, space: str, arrivals: Sequence[A
             table.c.message_id == data.message_id,
             table.c.author == data.author,
             table.c.emoji == (data.emoji or f"vote:{data.option}"),
-            table.c.present == bool(data.present),
-            table.c.at >= event.time,
+            or_(
+                table.c.at > event.time,
+                and_(table.c.at == event.time, table.c.present == bool(data.present)),
+            ),
         )
         if await connection.scalar(same) is not None:
             found.add(event.id)

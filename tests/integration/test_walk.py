@@ -28,6 +28,8 @@ from tests.walk import ARCHIVE, REDELIVERED, Walk, check_books, running_walk
 pytestmark = pytest.mark.timeout(300)
 
 START = datetime(2026, 6, 1, 8, tzinfo=UTC)
+EVENTS = 560
+"""Of the archive: enough for a first ticket."""
 NO_CONCERN = {None, "chatter", "question", "praise", "oneoff", "spam"}
 SETTINGS = {
     # A few dozen messages are to be clustered, and looked at again, within seconds.
@@ -141,17 +143,17 @@ def opened(walk: Walk, space: str, cluster_id: str) -> str | None:
 
 
 def test_every_event_of_the_archive_is_accounted_for_and_tickets_open(walk: Walk) -> None:
-    path = walk.folder / "first300.jsonl"
+    path = walk.folder / "first.jsonl"
     with ARCHIVE.open(encoding="utf-8") as lines:
-        path.write_text("".join(islice(lines, 300)), encoding="utf-8")
+        path.write_text("".join(islice(lines, EVENTS)), encoding="utf-8")
     tally = walk.publish(path, "archive")
-    walk.until(lambda: walk.taken("archive").total() >= 300, "300 events taken", 200)
+    walk.until(lambda: walk.taken("archive").total() >= EVENTS, "all events taken", 200)
     walk.settle()
     taken = walk.taken("archive")
     del taken[REDELIVERED]
     expected = {kind.removeprefix("community.").removesuffix(".v1"): n for kind, n in tally.published.items()}
     assert dict(taken) == expected
-    assert taken.total() + len(walk.dead()) == walk.published() == 300
+    assert taken.total() + len(walk.dead()) == walk.published() == EVENTS
     books = check_books(walk, "archive")
     assert books["messages"] == expected["message.created"]
     assert books["tickets"] >= 1
@@ -159,13 +161,13 @@ def test_every_event_of_the_archive_is_accounted_for_and_tickets_open(walk: Walk
     tables = ("messages", "clusters", "tickets", "reactions", "local_issues")
     before = {table: walk.one(f"SELECT count(*) FROM {table}") for table in tables}
     walk.publish(path, "archive")
-    walk.until(lambda: walk.taken("archive").total() >= 600, "600 events taken")
+    walk.until(lambda: walk.taken("archive").total() >= 2 * EVENTS, "all events taken again")
     walk.settle()
     assert {table: walk.one(f"SELECT count(*) FROM {table}") for table in tables} == before
     again = walk.taken("archive")
     del again[REDELIVERED]
     assert {kind: n for kind, n in again.items() if kind != "duplicate"} == dict(taken)
-    assert again.total() == 600
+    assert again.total() == 2 * EVENTS
     assert check_books(walk, "archive")["tickets"] == books["tickets"]
 
 
