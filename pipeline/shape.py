@@ -200,10 +200,16 @@ class SafeAgent(Generic[Record]):
 
 
 async def watch_commits(app: faust.App, agent: SafeAgent[Any]) -> None:
-    """End the process when a committed offset stands still behind what was processed; runs until cancelled."""
+    """End the process when a committed offset stands still behind what was processed, or its consumer left the group.
+
+    Runs until cancelled.
+    """
     since: dict[TP, tuple[int | None, float]] = {}
     while not app.should_stop:
         await app.sleep(FROZEN_COMMIT_S / 12)
+        failure = group_failure(app.consumer._thread._consumer)  # type: ignore[attr-defined]
+        if failure is not None:
+            end_process(agent.stage, failure)
         committed = app.consumer._committed_offset  # type: ignore[attr-defined]
         now = time.monotonic()
         for tp, done in list(agent.processed.items()):
@@ -213,6 +219,16 @@ async def watch_commits(app: faust.App, agent: SafeAgent[Any]) -> None:
                 since[tp] = (at, now)
             elif now - seen[1] > FROZEN_COMMIT_S:
                 end_process(agent.stage, RuntimeError(f"commit of {tp} frozen at {at}, processed up to {done}"))
+
+
+def group_failure(consumer: Any) -> BaseException | None:
+    """Return why an aiokafka consumer takes no part in its group any more, or None while it does.
+
+    An error that its coordination does not know ends that for good, and the consumer waits for ever: seen with a
+    broker that had just started and named no brokers yet.
+    """
+    task = getattr(getattr(consumer, "_coordinator", None), "_coordination_task", None)
+    return task.exception() if task is not None and task.done() and not task.cancelled() else None
 
 
 def end_process(stage: str, error: BaseException) -> NoReturn:
