@@ -383,10 +383,15 @@ def test_what_people_changed_since_is_listed_again(bench: Bench) -> None:
     assert "on Android too" in changed[1].description
 
 
-def test_all_pages_together_hold_each_issue_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def two_on_a_page(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a tracker list two issues on a page."""
     monkeypatch.setattr("pipeline.trackers.local.PAGE", 2)
     if isinstance(bench, JiraBench):
         bench.server.state.page_max = 2
+
+
+def test_all_pages_together_hold_each_issue_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    two_on_a_page(bench, monkeypatch)
     refs = [bench.tracker.create(DRAFT) for _ in range(5)]
 
     assert listed(bench, HOUR) == [ref.key for ref in refs]
@@ -395,9 +400,7 @@ def test_all_pages_together_hold_each_issue_once(bench: Bench, monkeypatch: pyte
 def test_an_issue_that_changes_or_comes_while_pages_are_read_leaves_no_other_out(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.trackers.local.PAGE", 2)
-    if isinstance(bench, JiraBench):
-        bench.server.state.page_max = 2
+    two_on_a_page(bench, monkeypatch)
     refs = [bench.tracker.create(DRAFT) for _ in range(3)]
     first = bench.tracker.list_issues(HOUR, and_open=True)
     bench.people_write(refs[0].id, "seen on Android")
@@ -415,9 +418,7 @@ def test_an_issue_that_changes_or_comes_while_pages_are_read_leaves_no_other_out
 def test_an_issue_that_goes_while_pages_are_read_leaves_no_other_out_unseen(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.trackers.local.PAGE", 2)
-    if isinstance(bench, JiraBench):
-        bench.server.state.page_max = 2
+    two_on_a_page(bench, monkeypatch)
     refs = [bench.tracker.create(DRAFT) for _ in range(4)]
     first = bench.tracker.list_issues(HOUR, and_open=True)
     bench.delete(refs[0].id)

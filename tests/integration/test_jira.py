@@ -17,16 +17,10 @@ from tests.standins.jira_faults import Fault, html_page
 from tests.standins.jira_server import EMAIL, TOKEN, JiraServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 DRAFT = IssueDraft("Login loops", "- 12 people", "complaint", "c0ffee")
 MARK = "groundswell-c0ffee"
-
-
-@pytest.fixture(params=["cloud", "datacenter"])
-def server(request: pytest.FixtureRequest) -> Iterator[JiraServer]:
-    with JiraServer(request.param) as one:
-        yield one
 
 
 @pytest.fixture

@@ -20,15 +20,9 @@ from tests.standins.jira_server import EMAIL, TOKEN, JiraServer
 from tests.standins.jira_spec import JiraSpec, spec_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 DRAFT = IssueDraft("Login loops", "- 12 people", "complaint", "c0ffee")
-
-
-@pytest.fixture(params=["cloud", "datacenter"])
-def server(request: pytest.FixtureRequest) -> Iterator[JiraServer]:
-    with JiraServer(request.param) as one:
-        yield one
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from threading import Event
@@ -21,14 +21,6 @@ from tests.standins.jira_server import JiraServer
 from tests.standins.sink_world import SPACE, TEXTS, World, ended, jira, start
 
 LABEL = issue_label(SPACE, "c1")
-
-
-@pytest.fixture
-async def world(database_url: str) -> AsyncIterator[World]:
-    one = await World(database_url).begin()
-    await one.cluster("c1")
-    yield one
-    await one.database.close()
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -46,20 +46,6 @@ class Meanings:
         rows = [(1.0, 0.03, 0.1, 0.0) if "ark mode" in text else (0.1, 0.0, 0.0, 1.0) for text in texts]
         vectors = np.array(rows, np.float32).reshape(-1, 4)
         return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
-
-
-@pytest.fixture
-async def world(database_url: str) -> AsyncIterator[World]:
-    one = await World(database_url).begin()
-    await one.cluster("c1")
-    yield one
-    await one.database.close()
-
-
-@pytest.fixture(params=["cloud", "datacenter"])
-def server(request: pytest.FixtureRequest) -> Iterator[JiraServer]:
-    with JiraServer(request.param) as one:
-        yield one
 
 
 def file_by_hand(server: JiraServer, summary: str = DARK, description: str = "Since 2.4 the button is dead.") -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from threading import Event
 
@@ -17,20 +16,6 @@ from tests.standins.jira_server import JiraServer
 from tests.standins.sink_world import SPACE, World, comments, jira
 
 LABEL = issue_label(SPACE, "c1")
-
-
-@pytest.fixture
-async def world(database_url: str) -> AsyncIterator[World]:
-    one = await World(database_url).begin()
-    await one.cluster("c1")
-    yield one
-    await one.database.close()
-
-
-@pytest.fixture(params=["cloud", "datacenter"])
-def server(request: pytest.FixtureRequest) -> Iterator[JiraServer]:
-    with JiraServer(request.param) as one:
-        yield one
 
 
 def creates(server: JiraServer) -> int:

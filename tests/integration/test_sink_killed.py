@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -17,14 +17,6 @@ from tests.standins.sink_world import SPACE, STEPS, World, comments, ended, jira
 
 LABEL = issue_label(SPACE, "c1")
 LEFT = {"reserved": "reserved", "created": "reserved", "confirmed": "open", "commented": "open"}
-
-
-@pytest.fixture
-async def world(database_url: str) -> AsyncIterator[World]:
-    one = await World(database_url).begin()
-    await one.cluster("c1")
-    yield one
-    await one.database.close()
 
 
 @pytest.fixture

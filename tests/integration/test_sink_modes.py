@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -23,14 +22,6 @@ from pipeline.store.spaces import MessageDetails
 from pipeline.trackers.local import LocalTracker
 from tests.standins.sink_world import SPACE, World
 from tests.standins.space_stream import DIMENSIONS, SMALL, T0, clusterer, near
-
-
-@pytest.fixture
-async def world(database_url: str) -> AsyncIterator[World]:
-    one = await World(database_url).begin()
-    await one.cluster("c1")
-    yield one
-    await one.database.close()
 
 
 @pytest.fixture

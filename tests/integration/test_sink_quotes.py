@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 
 import pytest
@@ -11,20 +10,6 @@ from pipeline.records import MessageRef
 from tests.standins.jira_faults import Fault
 from tests.standins.jira_server import JiraServer
 from tests.standins.sink_world import SPACE, TEXTS, World, comments, jira
-
-
-@pytest.fixture
-async def world(database_url: str) -> AsyncIterator[World]:
-    one = await World(database_url).begin()
-    await one.cluster("c1")
-    yield one
-    await one.database.close()
-
-
-@pytest.fixture(params=["cloud", "datacenter"])
-def server(request: pytest.FixtureRequest) -> Iterator[JiraServer]:
-    with JiraServer(request.param) as one:
-        yield one
 
 
 def writes(server: JiraServer) -> int:

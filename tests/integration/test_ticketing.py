@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-
 import pytest
 
 from pipeline.cli.ticketing import _visible
@@ -16,20 +14,6 @@ from tests.standins.jira_server import JiraServer
 from tests.standins.sink_world import SPACE, World, comments, jira
 
 POLICY = PolicySettings(min_people=3)
-
-
-@pytest.fixture
-async def world(database_url: str) -> AsyncIterator[World]:
-    one = await World(database_url).begin()
-    await one.cluster("c1")
-    yield one
-    await one.database.close()
-
-
-@pytest.fixture(params=["cloud", "datacenter"])
-def server(request: pytest.FixtureRequest) -> Iterator[JiraServer]:
-    with JiraServer(request.param) as one:
-        yield one
 
 
 @pytest.fixture
