@@ -89,6 +89,13 @@ def for_all_kinds(settings: Settings) -> Settings:
     )
 
 
+def with_options(settings: Settings, *, all_kinds: bool, min_people: int | None) -> Settings:
+    """Return the settings as a command's options change them; None leaves `policy.min_people` as it is."""
+    if min_people is not None:
+        settings = settings.model_copy(update={"policy": settings.policy.model_copy(update={"min_people": min_people})})
+    return for_all_kinds(settings) if all_kinds else settings
+
+
 def load_reader(settings: Settings, *, cache: bool = True) -> Reader:
     """Return the reader of the settings' model, which is loaded when a text comes that the cache does not know.
 

@@ -129,17 +129,8 @@ def _texts(events: Sequence[Event]) -> list[str]:
 
 def _as_record(prediction: KindPrediction, row: int, recipe: str) -> Kinds:
     probabilities = prediction.probabilities[row]
-    complaint, idea, question, praise, other = (round(float(p), 4) for p in probabilities)
-    return Kinds(
-        complaint=complaint,
-        idea=idea,
-        question=question,
-        praise=praise,
-        other=other,
-        kind=kind_of(probabilities, requests=bool(prediction.requests[row])),
-        cues=prediction.cues[row],
-        recipe=recipe,
-    )
+    kind = kind_of(probabilities, requests=bool(prediction.requests[row]))
+    return Kinds.of((round(float(p), 4) for p in probabilities), kind, prediction.cues[row], recipe)
 
 
 def _carries_text(event: Event) -> bool:

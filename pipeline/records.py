@@ -7,6 +7,7 @@ a bad record is our own `SkippableError` with a reason, and never a line in a fr
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, NamedTuple, Self
@@ -197,6 +198,21 @@ class Kinds(_Frozen):
     cues: tuple[Annotated[str, StringConstraints(pattern=_NO_NUL)], ...] = ()
     recipe: Annotated[str, StringConstraints(max_length=64, pattern=_NO_NUL)] | None = None
     """Which classifier said so; one that learned from corrections ends with +c and their number."""
+
+    @classmethod
+    def of(cls, probabilities: Iterable[float], kind: str, cues: Iterable[str], recipe: str | None) -> Self:
+        """Return kinds from five probabilities in the order of `models.kinds.KINDS`."""
+        complaint, idea, question, praise, other = probabilities
+        return cls(
+            complaint=complaint,
+            idea=idea,
+            question=question,
+            praise=praise,
+            other=other,
+            kind=kind,
+            cues=tuple(cues),
+            recipe=recipe,
+        )
 
     def probabilities(self) -> tuple[float, float, float, float, float]:
         """Return the five probabilities in the order of `models.kinds.KINDS`."""

@@ -50,7 +50,7 @@ def evaluate_early(
 
     Example: groundswell evaluate-early viber.jsonl.gz changelog.json --app viber --from dry
     """
-    from pipeline.dry_run import dry_run, for_all_kinds, load_reader
+    from pipeline.dry_run import dry_run, load_reader, with_options
     from pipeline.evaluation.early_files import measure_dry_run, read_changelog
     from pipeline.trial_files import write_files
 
@@ -60,12 +60,7 @@ def evaluate_early(
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="groundswell-early-")))
         if ran is None:
-            settings = Settings.load()
-            if min_people is not None:
-                policy = settings.policy.model_copy(update={"min_people": min_people})
-                settings = settings.model_copy(update={"policy": policy})
-            if all_kinds:
-                settings = for_all_kinds(settings)
+            settings = with_options(Settings.load(), all_kinds=all_kinds, min_people=min_people)
             bar = stack.enter_context(Bar(f"dry run of {archive.name}"))
             result = asyncio.run(dry_run(settings, archive, load_reader(settings, cache=cache), bar))
             write_files(folder, result.tried)

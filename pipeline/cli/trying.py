@@ -89,15 +89,11 @@ def dry_run(
     Example: groundswell dry-run tickets.jsonl --out all --all-kinds --min-people 10
     """
     from pipeline.dry_run import dry_run as run
-    from pipeline.dry_run import for_all_kinds, load_reader
+    from pipeline.dry_run import load_reader, with_options
     from pipeline.trial_files import compare as compared
     from pipeline.trial_files import read_tickets, write_files
 
-    settings = Settings.load()
-    if min_people is not None:
-        settings = settings.model_copy(update={"policy": settings.policy.model_copy(update={"min_people": min_people})})
-    if all_kinds:
-        settings = for_all_kinds(settings)
+    settings = with_options(Settings.load(), all_kinds=all_kinds, min_people=min_people)
     earlier = read_tickets(compare) if compare is not None else None
     with Bar(f"dry run of {archive.name}") as bar:
         result = asyncio.run(run(settings, archive, load_reader(settings, cache=cache), bar))

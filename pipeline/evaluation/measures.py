@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
 from models.agreement import agreement
+from pipeline.records import MessageRef
+from pipeline.tried import Tried
 
 PURITY: Final = 0.7
 
@@ -107,6 +109,22 @@ def measure(
         ari=ari,
         ami=ami,
     )
+
+
+def raised_in(tried: Tried, place_of: Mapping[MessageRef, int]) -> list[Raised]:
+    """Return the tickets of a trial, in their order; `place_of` says where in the stream each message stands."""
+    at_end: dict[str, list[int]] = {}
+    for one in tried.assignments:
+        if one.cluster_id is not None:
+            at_end.setdefault(one.cluster_id, []).append(place_of[one.ref])
+    return [
+        Raised(
+            ticket.opened_after,
+            tuple(place_of[ref] for ref in ticket.members if ref in place_of),
+            () if ticket.merged_into else tuple(at_end.get(ticket.cluster_id, ())),
+        )
+        for ticket in tried.tickets
+    ]
 
 
 def subject(members: Sequence[int], gold: Sequence[str | None], groups: Collection[str]) -> str | None:

@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from pipeline.errors import FatalError
-from pipeline.evaluation.measures import Measures, Raised, measure, subject
+from pipeline.evaluation.measures import Measures, measure, raised_in, subject
 from pipeline.records import MessageRef
 from pipeline.tried import Tried, TriedTicket
 
@@ -133,25 +133,16 @@ def harvest(garden: Garden, tried: Tried, threshold: int, seed: int, seconds: fl
     place_of = {one.ref: place for place, one in enumerate(tried.assignments)}
     gold = [garden.gold.get(one.ref.message_id) for one in tried.assignments]
     found = [one.cluster_id for one in tried.assignments]
-    at_end: dict[str, list[int]] = {}
-    for place, name in enumerate(found):
-        if name is not None:
-            at_end.setdefault(name, []).append(place)
-
-    def raised(ticket: TriedTicket) -> Raised:
-        opening = tuple(place_of[ref] for ref in ticket.members if ref in place_of)
-        return Raised(
-            ticket.opened_after, opening, () if ticket.merged_into else tuple(at_end.get(ticket.cluster_id, ()))
-        )
-
-    own = [one for one in tried.tickets if _planted_share(one.members, garden.gold) >= 0.5]
-    others = [one for one in tried.tickets if _planted_share(one.members, garden.gold) < 0.5]
-    measures = measure(gold, found, [raised(one) for one in own], threshold)
-    everything = measure(gold, found, [raised(one) for one in tried.tickets], threshold)
+    raised = raised_in(tried, place_of)
+    shares = [_planted_share(one.members, garden.gold) for one in tried.tickets]
+    own = [one for one, share in zip(raised, shares, strict=True) if share >= 0.5]
+    others = [one for one, share in zip(tried.tickets, shares, strict=True) if share < 0.5]
+    measures = measure(gold, found, own, threshold)
+    everything = measure(gold, found, raised, threshold)
     groups = set(garden.gold.values())
     right = {
         opening
-        for one in map(raised, own)
+        for one in own
         if (opening := subject(one.at_opening, gold, groups)) is not None
         and opening == subject(one.at_end, gold, groups)
     }

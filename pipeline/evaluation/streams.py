@@ -27,7 +27,7 @@ from pipeline.doors import Arrival, arrival_of
 from pipeline.dry_run import ALL_KINDS
 from pipeline.entries import Posted
 from pipeline.evaluation.manager import PER_LOOK, Manager
-from pipeline.evaluation.measures import Measures, Raised, measure
+from pipeline.evaluation.measures import Measures, Raised, measure, raised_in
 from pipeline.evaluation.reading import PLATFORM, SPACE, Data
 from pipeline.records import MessageRef
 from pipeline.settings import Settings
@@ -91,19 +91,9 @@ def run_stream(data: Data, settings: Settings, threshold: int, seed: int, answer
             tried = await trial.end()
             thresholds = trial.thresholds()
         found: list[str | None] = [None] * len(order)
-        members: dict[str, list[int]] = {}
         for one in tried.assignments:
             found[place_of[one.ref]] = one.cluster_id
-            if one.cluster_id is not None:
-                members.setdefault(one.cluster_id, []).append(place_of[one.ref])
-        raised = [
-            Raised(
-                ticket.opened_after,
-                tuple(place_of[ref] for ref in ticket.members),
-                () if ticket.merged_into else tuple(members.get(ticket.cluster_id, ())),
-            )
-            for ticket in tried.tickets
-        ]
+        raised = raised_in(tried, place_of)
         moves = [one for one in tried.moves if one.messages]
         return Outcome(
             seed=seed,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from sqlalchemy import Row, and_, bindparam, delete, func, select, update
+from sqlalchemy import and_, bindparam, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pipeline.entries import Entry, Posted, Vector
@@ -75,24 +74,10 @@ async def read_texts(connection: AsyncConnection, space: str) -> list[Stored]:
             row.release,
             row.model,
             _vector(row.vector),
-            _kinds(row),
+            Kinds.of(row.kinds, row.kind, row.cues, row.recipe),
         )
         for row in await connection.execute(query)
     ]
-
-
-def _kinds(row: Row[Any]) -> Kinds:
-    complaint, idea, question, praise, other = row.kinds
-    return Kinds(
-        complaint=complaint,
-        idea=idea,
-        question=question,
-        praise=praise,
-        other=other,
-        kind=row.kind,
-        cues=tuple(row.cues),
-        recipe=row.recipe,
-    )
 
 
 def _vector(stored: bytes | None) -> Vector | None:
